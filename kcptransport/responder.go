@@ -1,0 +1,193 @@
+package kcptransport
+
+import (
+	"bytes"
+	"fmt"
+
+	"github.com/flynn/noise"
+)
+
+// pendingResponder is the side of a handshake that answered a first message. It belongs to one goroutine, takes about
+// 2 KB, and nothing is proven about the other side until a data packet opens under its keys.
+//
+//	IK: respond ──IK2──▶ established        XX: respond ──XX2──▶ … ──XX3──▶ handle
+type pendingResponder struct {
+	cfg       handshakeConfig
+	header    firstHeader
+	index     uint32
+	hello     []byte
+	first     []byte // XX1, to build the state anew
+	ephemeral [32]byte
+	state     *noise.HandshakeState // XX only; nil when it has to be built anew
+	opened    int
+	est       *established
+}
+
+// respond answers a first message with a packet that is not longer than it. localIndex is as in newInitiator, hello is
+// sent to whoever sent the packet: in XX before anything is known about them. The packet's bytes are not kept.
+//
+// The error is a *HandshakeError when the sender deserves to be told why, with appendReject; every other packet is
+// dropped in silence.
+func respond(cfg handshakeConfig, packet []byte, localIndex uint32, hello Hello) (answer []byte, pending *pendingResponder, err error) {
+	header, err := checkFirst(cfg, packet)
+	if err != nil {
+		return nil, nil, err
+	}
+	p := &pendingResponder{cfg: cfg, header: header, index: localIndex}
+	if p.hello, err = hello.encode(); err != nil {
+		return nil, nil, fmt.Errorf("kcptransport: handshake: %w", err)
+	}
+	if p.ephemeral, err = cfg.newEphemeral(); err != nil {
+		return nil, nil, err
+	}
+	if header.kind == typeIK1 {
+		answer, p.est, err = p.answerIK(packet)
+	} else {
+		p.first = bytes.Clone(packet)
+		p.state, answer, err = p.answerXX()
+	}
+	if err != nil {
+		return nil, nil, err
+	}
+	return answer, p, nil
+}
+
+// checkFirst checks all that can be told without arithmetic.
+func checkFirst(cfg handshakeConfig, packet []byte) (firstHeader, error) {
+	if packetType(packet) != kindFirst {
+		return firstHeader{}, errHandshakePacket
+	}
+	h := parseFirstHeader(packet)
+	switch {
+	case h.version != protocolVersion:
+		return h, &HandshakeError{Reason: RejectVersion, Version: h.version}
+	case len(packet) != firstSize || !h.suite.known():
+		return h, errHandshakePacket
+	case h.tag != appTag(cfg.app):
+		return h, &HandshakeError{Reason: RejectApp, Version: h.version}
+	case h.suite.secret() != (cfg.secret != nil):
+		return h, &HandshakeError{Reason: RejectSecret, Version: h.version}
+	}
+	return h, nil
+}
+
+// readFirst reads the first message into a new state.
+func (p *pendingResponder) readFirst(packet []byte) (*noise.HandshakeState, []byte, error) {
+	p.opened = 0
+	state, err := p.cfg.noiseState(p.header, p.ephemeral, false, nil, &p.opened)
+	if err != nil {
+		return nil, nil, fmt.Errorf("kcptransport: handshake: %w", err)
+	}
+	payload, _, _, err := state.ReadMessage(nil, packet[firstHeaderSize:])
+	if err != nil {
+		return nil, nil, p.whyUnreadable()
+	}
+	return state, payload, nil
+}
+
+// whyUnreadable tells what the sender of an unreadable first message did wrong, by how far decryption came. In IK1
+// the sender's key is encrypted to our key, and the payload behind it with the room's secret, too.
+func (p *pendingResponder) whyUnreadable() error {
+	switch {
+	case p.header.kind == typeIK1 && p.opened == 0:
+		return &HandshakeError{Reason: RejectPeer, Version: p.header.version}
+	case p.header.suite.secret():
+		return &HandshakeError{Reason: RejectSecret, Version: p.header.version}
+	}
+	return errHandshakeAuth
+}
+
+// answerHeader is the clear header of IK2 and XX2.
+func (p *pendingResponder) answerHeader() answerHeader {
+	kind := byte(typeXX2)
+	if p.header.kind == typeIK1 {
+		kind = typeIK2
+	}
+	return answerHeader{kind: kind, version: protocolVersion, sender: p.index, receiver: p.header.sender}
+}
+
+// answerIK reads IK1 and writes IK2.
+func (p *pendingResponder) answerIK(packet []byte) ([]byte, *established, error) {
+	state, payload, err := p.readFirst(packet)
+	if err != nil {
+		return nil, nil, err
+	}
+	est := &established{remoteIndex: p.header.sender}
+	if est.hello, err = parseHelloPayload(payload, nil); err != nil {
+		return nil, nil, err
+	}
+	if est.peer, err = p.cfg.peerOf(state); err != nil {
+		return nil, nil, err
+	}
+	header := p.answerHeader().append(nil)
+	answer, cs1, cs2, err := state.WriteMessage(header, appendPayload(nil, header, p.hello, 0))
+	if err != nil {
+		return nil, nil, errHandshakeAuth
+	}
+	if est.keys, err = sessionFrom(p.header.suite, cs1, cs2, false); err != nil {
+		return nil, nil, fmt.Errorf("kcptransport: handshake: %w", err)
+	}
+	return answer, est, nil
+}
+
+// answerXX builds the state after XX2 from XX1. It gives the same each time.
+func (p *pendingResponder) answerXX() (*noise.HandshakeState, []byte, error) {
+	state, payload, err := p.readFirst(p.first)
+	if err != nil {
+		return nil, nil, err
+	}
+	if hello, err := parsePayload(payload, nil); err != nil || len(hello) != 0 {
+		return nil, nil, errHandshakePacket
+	}
+	header := p.answerHeader().append(nil)
+	answer, _, _, err := state.WriteMessage(header, appendPayload(nil, header, p.hello, 0))
+	if err != nil {
+		return nil, nil, errHandshakeAuth
+	}
+	return state, answer, nil
+}
+
+// established returns the session, or nil while XX3 is missing.
+func (p *pendingResponder) established() *established { return p.est }
+
+// handle takes a packet that came for this handshake's index: XX3. After an error the handshake goes on as if the
+// packet had not come.
+func (p *pendingResponder) handle(packet []byte) (est *established, err error) {
+	if p.est != nil {
+		return nil, errHandshakeDone
+	}
+	if _, err := checkAnswer(packet, typeXX3, p.index, &p.header.sender); err != nil {
+		return nil, err
+	}
+	if p.state == nil {
+		if p.state, _, err = p.answerXX(); err != nil {
+			return nil, err
+		}
+	}
+	est, err = p.finish(packet)
+	p.state = nil // finished, or perhaps spoilt
+	if err != nil {
+		return nil, err
+	}
+	p.est, p.first = est, nil
+	return est, nil
+}
+
+// finish reads XX3.
+func (p *pendingResponder) finish(packet []byte) (*established, error) {
+	payload, cs1, cs2, err := p.state.ReadMessage(nil, packet[answerHeaderSize:])
+	if err != nil {
+		return nil, errHandshakeAuth
+	}
+	est := &established{remoteIndex: p.header.sender}
+	if est.peer, err = p.cfg.peerOf(p.state); err != nil {
+		return nil, err
+	}
+	if est.hello, err = parseHelloPayload(payload, packet[:answerHeaderSize]); err != nil {
+		return nil, err
+	}
+	if est.keys, err = sessionFrom(p.header.suite, cs1, cs2, false); err != nil {
+		return nil, fmt.Errorf("kcptransport: handshake: %w", err)
+	}
+	return est, nil
+}
