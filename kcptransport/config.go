@@ -1,0 +1,123 @@
+package kcptransport
+
+import (
+	"crypto/rand"
+	"errors"
+	"fmt"
+	"io"
+	"net/netip"
+	"time"
+)
+
+// Config says how an [Endpoint] works. The zero value of a field means its default, a negative number turns off what
+// it bounds or does. Listen copies it; later changes have no effect.
+type Config struct {
+	// Conn is the socket; required. The endpoint owns it from a successful Listen on and closes it.
+	Conn PacketConn
+
+	// Identity is the key of this node; required.
+	Identity *Identity
+
+	// App is the name of the application, at most 64 bytes. Peers with different names refuse each other.
+	App string
+
+	// Secret, when set, is shared by all members of a room (see [RoomSecret]). Who does not have it gets no link.
+	Secret *[32]byte
+
+	// Rand is the source of keys, tokens and jitter. Default crypto/rand. Tests that give the same bytes, an
+	// endpoint each, see the same packets.
+	Rand io.Reader
+
+	// Candidates is asked at every handshake for the addresses that the other side is to try; at most 32 of them
+	// are told. It must not block. Default none.
+	Candidates func() []Candidate
+
+	// OnSTUN gets every STUN packet (RFC 8489) that arrives. It runs on the reading goroutine: it must not block, nor
+	// keep b. Default: they are dropped.
+	OnSTUN func(b []byte, from netip.AddrPort)
+
+	// KeepAlive is the pause in sending after which a packet is sent to keep the path open. Default 25 s.
+	KeepAlive time.Duration
+
+	// DeadAfter is how long a peer that does not answer is asked before the link ends. Default 30 s. A peer that
+	// vanishes while the link is idle is noticed after KeepAlive + DeadAfter at the latest.
+	DeadAfter time.Duration
+
+	// HandshakeTimeout bounds Dial when its context has no earlier deadline. Default 10 s.
+	HandshakeTimeout time.Duration
+
+	// MaxLinks bounds the links of the endpoint; further peers are refused. Default 4,096.
+	MaxLinks int
+
+	// MaxStreams bounds the open streams of a link, of each side. Default 1,024.
+	MaxStreams int
+
+	// MaxPacket is the largest UDP payload sent, in bytes, 1,200 to 1,452. Default 1,232: fits IPv6's minimum MTU.
+	MaxPacket int
+}
+
+const (
+	defaultKeepAlive        = 25 * time.Second
+	defaultDeadAfter        = 30 * time.Second
+	defaultHandshakeTimeout = 10 * time.Second
+	defaultMaxLinks         = 4096
+	defaultMaxStreams       = 1024
+	defaultMaxPacket        = 1232
+	minMaxPacket            = 1200
+	maxMaxPacket            = 1452 // Ethernet's 1,500 less the headers of IPv6 and UDP
+	maxAppLen               = 64
+)
+
+// never stands for a limit that a negative number turned off.
+const never = 1 << 40 * time.Millisecond
+
+// withDefaults returns the configuration to use, or what is wrong with it.
+func (c Config) withDefaults() (Config, error) {
+	switch {
+	case c.Conn == nil:
+		return c, errors.New("kcptransport: listening: Config.Conn is missing")
+	case c.Identity == nil:
+		return c, errors.New("kcptransport: listening: Config.Identity is missing")
+	case len(c.App) > maxAppLen:
+		return c, fmt.Errorf("kcptransport: listening: the application's name has %d bytes, at most %d are allowed", len(c.App), maxAppLen)
+	}
+	if c.Rand == nil {
+		c.Rand = rand.Reader
+	}
+	c.KeepAlive = durationOr(c.KeepAlive, defaultKeepAlive)
+	c.DeadAfter = durationOr(c.DeadAfter, defaultDeadAfter)
+	c.HandshakeTimeout = durationOr(c.HandshakeTimeout, defaultHandshakeTimeout)
+	c.MaxLinks = limitOr(c.MaxLinks, defaultMaxLinks)
+	c.MaxStreams = limitOr(c.MaxStreams, defaultMaxStreams)
+	if c.MaxPacket == 0 {
+		c.MaxPacket = defaultMaxPacket
+	}
+	if c.MaxPacket < minMaxPacket || c.MaxPacket > maxMaxPacket {
+		return c, fmt.Errorf("kcptransport: listening: MaxPacket is %d bytes, %d to %d are possible", c.MaxPacket, minMaxPacket, maxMaxPacket)
+	}
+	if c.Secret != nil {
+		secret := *c.Secret
+		c.Secret = &secret
+	}
+	return c, nil
+}
+
+func durationOr(d, or time.Duration) time.Duration {
+	switch {
+	case d == 0:
+		return or
+	case d < 0:
+		return never
+	}
+	return d
+}
+
+func limitOr(n, or int) int {
+	switch {
+	case n == 0:
+		return or
+	case n < 0:
+		return 1 << 30
+	}
+	return n
+}
