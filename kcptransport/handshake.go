@@ -34,6 +34,9 @@ type established struct {
 	initiator   bool   // this side began
 }
 
+// helloFunc makes the hello for a peer, as soon as a handshake knows which; theirs is nil where it is not known yet.
+type helloFunc func(peer PeerID, theirs *Hello) Hello
+
 // Errors of packets that a handshake ignores.
 var (
 	errHandshakePacket = errors.New("kcptransport: handshake: the packet is malformed or not for this handshake")

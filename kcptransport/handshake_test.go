@@ -31,6 +31,8 @@ func withSecret(b byte) func(*handshakeConfig) {
 func withApp(app string) func(*handshakeConfig) { return func(c *handshakeConfig) { c.app = app } }
 func withCipher(s suite) func(*handshakeConfig) { return func(c *handshakeConfig) { c.cipher = s } }
 
+func says(h Hello) helloFunc { return func(PeerID, *Hello) Hello { return h } }
+
 func testHello(n byte) Hello {
 	return Hello{
 		LinkID:       [8]byte{n, 1, 2, 3, 4, 5, 6, 7},
@@ -56,11 +58,11 @@ const (
 // newPair runs a handshake up to the answer. remote is zero for XX.
 func newPair(t *testing.T, remote PeerID, ci, cr handshakeConfig) *pair {
 	t.Helper()
-	i, err := newInitiator(ci, remote, indexI, testHello(1))
+	i, err := newInitiator(ci, remote, indexI, says(testHello(1)))
 	if err != nil {
 		t.Fatal(err)
 	}
-	answer, p, err := respond(cr, i.first(), indexR, testHello(2))
+	answer, p, err := respond(cr, i.first(), indexR, says(testHello(2)))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -192,7 +194,7 @@ func TestHandshakeSurvivesHostilePackets(t *testing.T) {
 		if !remote.IsZero() {
 			other := testConfig(3, func(c *handshakeConfig) { c.secret = cr.secret })
 			other.identity = &Identity{key: other.identity.key, id: cr.identity.id, static: other.identity.static, public: cr.identity.public}
-			if _, _, err := respond(other, p.i.first(), indexR, testHello(3)); err == nil {
+			if _, _, err := respond(other, p.i.first(), indexR, says(testHello(3))); err == nil {
 				t.Fatal("another node could answer")
 			}
 		}
@@ -236,7 +238,7 @@ func wantSession2(t *testing.T, p *pair) {
 // change only from the answer.
 func TestHandshakeChangedFirstMessage(t *testing.T) {
 	eachMode(t, func(t *testing.T, remote PeerID, ci, cr handshakeConfig) {
-		i, err := newInitiator(ci, remote, indexI, testHello(1))
+		i, err := newInitiator(ci, remote, indexI, says(testHello(1)))
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -249,7 +251,7 @@ func TestHandshakeChangedFirstMessage(t *testing.T) {
 			if n == 6 {
 				changed[n] = byte(suite(changed[n]) ^ cipherAESGCM ^ cipherChaCha)
 			}
-			answer, _, err := respond(cr, changed, indexR, testHello(2))
+			answer, _, err := respond(cr, changed, indexR, says(testHello(2)))
 			if err != nil {
 				continue
 			}
@@ -280,11 +282,11 @@ func TestHandshakeRefusals(t *testing.T) {
 		{"IK other peer with secret", testIdentity(3).ID(), testConfig(1, withSecret(1)), testConfig(2, withSecret(1)), RejectPeer},
 	} {
 		t.Run(test.name, func(t *testing.T) {
-			i, err := newInitiator(test.ci, test.remote, indexI, testHello(1))
+			i, err := newInitiator(test.ci, test.remote, indexI, says(testHello(1)))
 			if err != nil {
 				t.Fatal(err)
 			}
-			_, _, err = respond(test.cr, i.first(), indexR, testHello(2))
+			_, _, err = respond(test.cr, i.first(), indexR, says(testHello(2)))
 			wantRefusal(t, i, err, test.want)
 		})
 	}
@@ -315,26 +317,26 @@ func wantRefusal(t *testing.T, i *initiator, err error, want RejectReason) {
 }
 
 func TestHandshakeOtherVersion(t *testing.T) {
-	i, err := newInitiator(testConfig(1), PeerID{}, indexI, testHello(1))
+	i, err := newInitiator(testConfig(1), PeerID{}, indexI, says(testHello(1)))
 	if err != nil {
 		t.Fatal(err)
 	}
 	later := bytes.Clone(i.first())[:700] // a later version may have other sizes
 	later[1] = 2
-	_, _, err = respond(testConfig(2), later, indexR, testHello(2))
+	_, _, err = respond(testConfig(2), later, indexR, says(testHello(2)))
 	wantRefusal(t, i, err, RejectVersion)
 }
 
 func TestHandshakeRefusesItself(t *testing.T) {
 	cfg := testConfig(1)
-	if _, err := newInitiator(cfg, cfg.identity.ID(), indexI, testHello(1)); !errors.Is(err, errHandshakeSelf) {
+	if _, err := newInitiator(cfg, cfg.identity.ID(), indexI, says(testHello(1))); !errors.Is(err, errHandshakeSelf) {
 		t.Errorf("IK: %v", err)
 	}
-	i, err := newInitiator(cfg, PeerID{}, indexI, testHello(1))
+	i, err := newInitiator(cfg, PeerID{}, indexI, says(testHello(1)))
 	if err != nil {
 		t.Fatal(err)
 	}
-	answer, _, err := respond(cfg, i.first(), indexR, testHello(1))
+	answer, _, err := respond(cfg, i.first(), indexR, says(testHello(1)))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -352,11 +354,11 @@ func TestHandshakeRefusesStrangeStaticKeys(t *testing.T) {
 			strange := *ci.identity
 			strange.public = public
 			ci.identity = &strange
-			i, err := newInitiator(ci, remote, indexI, testHello(1))
+			i, err := newInitiator(ci, remote, indexI, says(testHello(1)))
 			if err != nil {
 				t.Fatal(err)
 			}
-			answer, p, err := respond(cr, i.first(), indexR, testHello(2))
+			answer, p, err := respond(cr, i.first(), indexR, says(testHello(2)))
 			if err == nil && remote.IsZero() {
 				reply, _, err2 := i.handle(answer)
 				if err2 != nil {
@@ -386,11 +388,11 @@ func TestNewInitiatorErrors(t *testing.T) {
 		{"not a point", testConfig(1), PeerID{2}, testHello(1), "canonical point"},
 		{"small order", testConfig(1), PeerID{1}, testHello(1), "subgroup"},
 		{"no randomness", testConfig(1, func(c *handshakeConfig) { c.rand = bytes.NewReader(nil) }), PeerID{}, testHello(1), "random"},
-		{"capability", testConfig(1), PeerID{}, Hello{Capabilities: []string{""}}, "capability"},
+		{"capability", testConfig(1), testIdentity(2).ID(), Hello{Capabilities: []string{""}}, "capability"},
 	}
 	for _, test := range tests {
 		t.Run(test.name, func(t *testing.T) {
-			_, err := newInitiator(test.cfg, test.remote, indexI, test.hello)
+			_, err := newInitiator(test.cfg, test.remote, indexI, says(test.hello))
 			if err == nil || !strings.Contains(err.Error(), test.want) || !strings.HasPrefix(err.Error(), "kcptransport: ") {
 				t.Errorf("error %v, want one about %q", err, test.want)
 			}
@@ -416,11 +418,11 @@ func TestHandshakeLargestHello(t *testing.T) {
 		}
 	}
 	eachMode(t, func(t *testing.T, remote PeerID, ci, cr handshakeConfig) {
-		i, err := newInitiator(ci, remote, indexI, largest)
+		i, err := newInitiator(ci, remote, indexI, says(largest))
 		if err != nil {
 			t.Fatal(err)
 		}
-		answer, p, err := respond(cr, i.first(), indexR, largest)
+		answer, p, err := respond(cr, i.first(), indexR, says(largest))
 		if err != nil {
 			t.Fatal(err)
 		}

@@ -16,7 +16,7 @@ type initiator struct {
 	static    []byte // the remote's X25519 key, nil: XX
 	header    firstHeader
 	payload   []byte // of the first message
-	hello     []byte
+	hello     helloFunc
 	ephemeral [32]byte
 	packet    []byte
 	state     *noise.HandshakeState // nil when it has to be built anew
@@ -27,14 +27,15 @@ type initiator struct {
 // newInitiator begins a handshake with remote, or with whoever answers when remote is zero. localIndex must be random
 // and not in use: it is what answers are found by. In IK the hello travels in the first message, where anybody who
 // records it can replay it.
-func newInitiator(cfg handshakeConfig, remote PeerID, localIndex uint32, hello Hello) (*initiator, error) {
+// The hello is asked for when the other side is known: here in IK, after XX2 in XX.
+func newInitiator(cfg handshakeConfig, remote PeerID, localIndex uint32, hello helloFunc) (*initiator, error) {
 	if err := checkApp(cfg.app); err != nil {
 		return nil, err
 	}
 	if remote == cfg.identity.ID() {
 		return nil, errHandshakeSelf
 	}
-	i := &initiator{cfg: cfg, remote: remote}
+	i := &initiator{cfg: cfg, remote: remote, hello: hello}
 	i.header = firstHeader{kind: typeXX1, version: protocolVersion, sender: localIndex, suite: cfg.cipher, tag: appTag(cfg.app)}
 	if i.header.suite == 0 {
 		i.header.suite = preferredCipher()
@@ -45,9 +46,6 @@ func newInitiator(cfg handshakeConfig, remote PeerID, localIndex uint32, hello H
 		overhead += aeadTagSize
 	}
 	var err error
-	if i.hello, err = hello.encode(); err != nil {
-		return nil, fmt.Errorf("kcptransport: handshake: %w", err)
-	}
 	if remote.IsZero() {
 		i.payload = appendPayload(nil, nil, nil, firstSize-overhead)
 	} else {
@@ -56,7 +54,11 @@ func newInitiator(cfg handshakeConfig, remote PeerID, localIndex uint32, hello H
 			return nil, fmt.Errorf("kcptransport: handshake: peer ID %s: %w", remote, err)
 		}
 		i.header.kind, i.static = typeIK1, u[:]
-		i.payload = appendPayload(nil, nil, i.hello, firstSize-firstHeaderSize-32-(32+aeadTagSize)-aeadTagSize)
+		own, err := hello(remote, nil).encode()
+		if err != nil {
+			return nil, fmt.Errorf("kcptransport: handshake: %w", err)
+		}
+		i.payload = appendPayload(nil, nil, own, firstSize-firstHeaderSize-32-(32+aeadTagSize)-aeadTagSize)
 	}
 	if i.ephemeral, err = cfg.newEphemeral(); err != nil {
 		return nil, err
@@ -130,9 +132,13 @@ func (i *initiator) finish(header answerHeader, packet []byte) (reply []byte, es
 		if est.peer, err = i.cfg.peerOf(i.state); err != nil {
 			return nil, nil, err
 		}
+		own, err := i.hello(est.peer, &est.hello).encode()
+		if err != nil {
+			return nil, nil, fmt.Errorf("kcptransport: handshake: %w", err)
+		}
 		h := answerHeader{kind: typeXX3, version: protocolVersion, sender: i.header.sender, receiver: header.sender}
 		reply = h.append(nil)
-		reply, cs1, cs2, err = i.state.WriteMessage(reply, appendPayload(nil, reply, i.hello, 0))
+		reply, cs1, cs2, err = i.state.WriteMessage(reply, appendPayload(nil, reply, own, 0))
 		if err != nil {
 			return nil, nil, errHandshakeAuth
 		}

@@ -15,7 +15,7 @@ type pendingResponder struct {
 	cfg       handshakeConfig
 	header    firstHeader
 	index     uint32
-	hello     []byte
+	hello     []byte // ours
 	first     []byte // XX1, to build the state anew
 	ephemeral [32]byte
 	state     *noise.HandshakeState // XX only; nil when it has to be built anew
@@ -24,25 +24,25 @@ type pendingResponder struct {
 }
 
 // respond answers a first message with a packet that is not longer than it. localIndex is as in newInitiator, hello is
-// sent to whoever sent the packet: in XX before anything is known about them. The packet's bytes are not kept.
+// asked for what to tell the sender: in IK of whom the packet says it comes, in XX with a zero PeerID and nil. The packet's bytes are not kept.
 //
 // The error is a *HandshakeError when the sender deserves to be told why, with appendReject; every other packet is
 // dropped in silence.
-func respond(cfg handshakeConfig, packet []byte, localIndex uint32, hello Hello) (answer []byte, pending *pendingResponder, err error) {
+func respond(cfg handshakeConfig, packet []byte, localIndex uint32, hello helloFunc) (answer []byte, pending *pendingResponder, err error) {
 	header, err := checkFirst(cfg, packet)
 	if err != nil {
 		return nil, nil, err
 	}
 	p := &pendingResponder{cfg: cfg, header: header, index: localIndex}
-	if p.hello, err = hello.encode(); err != nil {
-		return nil, nil, fmt.Errorf("kcptransport: handshake: %w", err)
-	}
 	if p.ephemeral, err = cfg.newEphemeral(); err != nil {
 		return nil, nil, err
 	}
 	if header.kind == typeIK1 {
-		answer, p.est, err = p.answerIK(packet)
+		answer, p.est, err = p.answerIK(packet, hello)
 	} else {
+		if p.hello, err = hello(PeerID{}, nil).encode(); err != nil {
+			return nil, nil, fmt.Errorf("kcptransport: handshake: %w", err)
+		}
 		p.first = bytes.Clone(packet)
 		p.state, answer, err = p.answerXX()
 	}
@@ -107,7 +107,7 @@ func (p *pendingResponder) answerHeader() answerHeader {
 }
 
 // answerIK reads IK1 and writes IK2.
-func (p *pendingResponder) answerIK(packet []byte) ([]byte, *established, error) {
+func (p *pendingResponder) answerIK(packet []byte, hello helloFunc) ([]byte, *established, error) {
 	state, payload, err := p.readFirst(packet)
 	if err != nil {
 		return nil, nil, err
@@ -118,6 +118,9 @@ func (p *pendingResponder) answerIK(packet []byte) ([]byte, *established, error)
 	}
 	if est.peer, err = p.cfg.peerOf(state); err != nil {
 		return nil, nil, err
+	}
+	if p.hello, err = hello(est.peer, &est.hello).encode(); err != nil {
+		return nil, nil, fmt.Errorf("kcptransport: handshake: %w", err)
 	}
 	header := p.answerHeader().append(nil)
 	answer, cs1, cs2, err := state.WriteMessage(header, appendPayload(nil, header, p.hello, 0))
