@@ -1,0 +1,35 @@
+package relaymesh
+
+import (
+	"time"
+
+	"github.com/2xppg/xppg/kcptransport"
+)
+
+// MaxHops is the largest number of relays in a circuit.
+const MaxHops = 4
+
+// Limits are what a relay lets one reservation use. It tells them before they bite. 0 means no limit.
+type Limits struct {
+	BytesPerSecond uint64        // both directions together
+	Bytes          uint64        // in total
+	Circuits       int           // at once
+	Duration       time.Duration // of one circuit
+}
+
+// Reservation is a relay's promise to let circuits to a peer end at it. A peer's record names the relays where it
+// holds one. Nothing grants reservations yet: relaying is the next step of this package.
+type Reservation struct {
+	Relay   kcptransport.PeerID
+	Expires time.Time
+	Limits  Limits
+}
+
+// Circuit is a relayed path to a peer: what a link needs of it is the [kcptransport.Path] alone. Nothing opens
+// circuits yet.
+type Circuit struct {
+	Path   kcptransport.Path     // the address of the first relay, and the label there
+	Via    []kcptransport.PeerID // 1 to MaxHops relays in order, none twice
+	RTT    time.Duration         // to the peer and back, measured while it was opened
+	Limits Limits                // the narrowest of its relays
+}
