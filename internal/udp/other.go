@@ -1,0 +1,17 @@
+//go:build !linux
+
+package udp
+
+import (
+	"net"
+	"sync/atomic"
+)
+
+// newBatcher returns nil: this system moves one packet at a time.
+func newBatcher(*net.UDPConn, *atomic.Uint64) engine { return nil }
+
+// raiseBuffers asks for larger socket buffers; the system may give less.
+func raiseBuffers(pc *net.UDPConn) {
+	_ = pc.SetReadBuffer(bufferSize)
+	_ = pc.SetWriteBuffer(bufferSize)
+}
