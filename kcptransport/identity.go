@@ -82,21 +82,21 @@ func Verify(id PeerID, msg, sig []byte) bool {
 }
 
 var (
-	errNotOnCurve = errors.New("it is not a canonical point of the curve")
+	errNotOnCurve = errors.New("it is not a point of the curve")
 	errSubgroup   = errors.New("it is not in the prime-order subgroup")
 )
 
 // montgomery returns the X25519 public key that belongs to id, by the birational map of RFC 7748 section 4.1.
-// Only canonical points of prime order with a sign bit of zero have one, so that peerIDFromMontgomery is its inverse.
+// Only points of prime order with a sign bit of zero have one, so that peerIDFromMontgomery is its inverse.
 func (id PeerID) montgomery() (u [32]byte, err error) {
 	if err := id.check(); err != nil {
 		return u, err
 	}
 	p, err := new(edwards25519.Point).SetBytes(id[:])
-	if err != nil || PeerID(p.Bytes()) != id {
+	if err != nil {
 		return u, errNotOnCurve
 	}
-	if !primeOrder(p) {
+	if !primeOrder(p) { // so are all points that have a second encoding, with y above the field's prime
 		return u, errSubgroup
 	}
 	return [32]byte(p.BytesMontgomery()), nil

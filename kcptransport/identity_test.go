@@ -76,19 +76,23 @@ func TestPeerIDSign(t *testing.T) {
 }
 
 func TestStrangePeerIDs(t *testing.T) {
-	canonicalPlusP := [32]byte{0xee} // y = 1 + p, a second encoding of the neutral element
-	for n := 1; n < 31; n++ {
-		canonicalPlusP[n] = 0xff
-	}
-	canonicalPlusP[31] = 0x7f
 	mixed := PeerID(new(edwards25519.Point).Add(point(t, testIdentity(1).id), point(t, order8)).Bytes())
 	mixed[31] &= 0x7f
 	for name, id := range map[string]PeerID{
 		"zero": {}, "neutral element": {1}, "not on the curve": {2}, "order 8": order8,
-		"not canonical": canonicalPlusP, "mixed order": mixed,
+		"mixed order": mixed,
 	} {
 		if _, err := id.montgomery(); err == nil {
 			t.Errorf("%s is a PeerID", name)
+		}
+	}
+	for y := range byte(19) { // y + p, a second encoding of the same point
+		id := PeerID{0: 0xed + y, 31: 0x7f}
+		for n := 1; n < 31; n++ {
+			id[n] = 0xff
+		}
+		if _, err := id.montgomery(); err == nil {
+			t.Errorf("the second encoding of y = %d is a PeerID", y)
 		}
 	}
 }

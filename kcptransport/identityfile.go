@@ -78,7 +78,7 @@ func writeIdentity(path string, i *Identity) error {
 	if err != nil {
 		return err
 	}
-	defer os.Remove(temp.Name())
+	defer func() { _ = os.Remove(temp.Name()) }() // linked by then, or useless
 	if err := writeAndClose(temp, formatIdentity(i)); err != nil {
 		return err
 	}
@@ -135,7 +135,7 @@ func parseIdentity(text []byte) (*Identity, error) {
 		return nil, errors.New("it is damaged: its seed has the wrong length")
 	}
 	if _, err := peerIDEncoding.Decode(seed[:], []byte(values["seed"])); err != nil {
-		return nil, errors.New("it is damaged: its seed is not base32") // the cause would quote the secret's offset only, but says no more
+		return nil, errors.New("it is damaged: its seed is not base32")
 	}
 	i := IdentityFromSeed(seed)
 	if i.ID() != id {

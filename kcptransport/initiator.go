@@ -26,8 +26,7 @@ type initiator struct {
 
 // newInitiator begins a handshake with remote, or with whoever answers when remote is zero. localIndex must be random
 // and not in use: it is what answers are found by. In IK the hello travels in the first message, where anybody who
-// records it can replay it.
-// The hello is asked for when the other side is known: here in IK, after XX2 in XX.
+// records it can replay it. The hello is asked for when the other side is known: here in IK, after XX2 in XX.
 func newInitiator(cfg handshakeConfig, remote PeerID, localIndex uint32, hello helloFunc) (*initiator, error) {
 	if err := checkApp(cfg.app); err != nil {
 		return nil, err

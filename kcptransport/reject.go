@@ -45,7 +45,6 @@ type HandshakeError struct {
 
 // Error implements error.
 func (e *HandshakeError) Error() string {
-	who := "the other node"
 	advice := ""
 	switch e.Reason {
 	case RejectVersion:
@@ -59,7 +58,7 @@ func (e *HandshakeError) Error() string {
 	case RejectBusy:
 		advice = " (try again later)"
 	}
-	return "kcptransport: handshake: " + who + " " + e.Reason.String() + advice
+	return "kcptransport: handshake: the other node " + e.Reason.String() + advice
 }
 
 // Is makes errors.Is compare the reason alone.

@@ -24,7 +24,8 @@ type pendingResponder struct {
 }
 
 // respond answers a first message with a packet that is not longer than it. localIndex is as in newInitiator, hello is
-// asked for what to tell the sender: in IK of whom the packet says it comes, in XX with a zero PeerID and nil. The packet's bytes are not kept.
+// asked what to tell the sender: in IK with the peer that the packet says it comes from, in XX with a zero PeerID and
+// nil. The packet's bytes are not kept.
 //
 // The error is a *HandshakeError when the sender deserves to be told why, with appendReject; every other packet is
 // dropped in silence.
