@@ -1,0 +1,30 @@
+// Package punch opens direct paths between peers behind NATs by sending from both sides at the same moment.
+//
+// Before it, two peers have a link without a path: the handshake ran through an introducer (package relaymesh) and told
+// each side the other's candidates, which a [Gatherer] collects. After it, the link has a direct path, or everybody
+// knows why not: [Puncher.Explain].
+//
+//	A  |-- handshake 1 -->|            R            |-- handshake 1 -->|  B
+//	   |<- handshake 2 ---|                         |<- handshake 2 ---|
+//	   |-- confirmation ->| half a round trip later |-- confirmation ->|  B starts at once
+//	   |  A waits as long                                              |
+//	   |-- probes to all candidates of B ->X  X<- probes to all of A --|  both at the same moment
+//	   |<----------------- answers, and the path is in use ----------->|
+//
+// Each side's first probes open its own NAT for the other's, so it does not matter that they die at the other NAT: those
+// that follow, or that meet them on the way, pass. A probe that arrives from an address nobody told (a NAT with
+// address-dependent mapping) makes that address a candidate.
+//
+// # How
+//
+// What to send where and when is a pure function, [Plan], of what is known: [Observations] in, timed [Step]s out.
+// Knowledge of the NATs ([NAT]) orders the steps and never forbids one, because classification is often wrong.
+// [Puncher.Punch] carries a plan out on a link, asks for more probes to addresses that appear meanwhile, and stops at
+// the first direct path or after 10 seconds.
+//
+// # Limits
+//
+// At most 16 candidates are told and 32 tried, with at most 300 probes in 10 s, 5 ms apart after a first burst of 4.
+// A peer that names somebody else's addresses as its own can direct that much at them and no more (RFC 8445 section
+// 19.5.1); probes are authenticated, so nobody without a link to us can do even that.
+package punch

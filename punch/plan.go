@@ -1,0 +1,84 @@
+package punch
+
+import (
+	"net/netip"
+	"time"
+
+	"github.com/2xppg/xppg/kcptransport"
+)
+
+// Observations are what is known before punching. Every field may be zero.
+type Observations struct {
+	Initiator bool                     // this side dialled, and so knows SignalRTT
+	SignalRTT time.Duration            // round trip over the introducer
+	Local     []kcptransport.Candidate // ours
+	Remote    []kcptransport.Candidate // the other side's
+	LocalNAT  NAT
+	RemoteNAT NAT
+}
+
+// Step is one probe of a plan.
+type Step struct {
+	After time.Duration // since both sides know of each other: for the initiator, since it has the handshake's answer
+	To    netip.AddrPort
+	TTL   int // 0 is the system's
+}
+
+// The bounds of a plan.
+const (
+	MaxSteps   = 300              // probes
+	MaxTime    = 10 * time.Second // from the first probe to the last
+	maxTargets = 32               // addresses
+	maxLead    = 2 * time.Second  // that an introducer can make the initiator wait
+	burst      = 4                // probes that leave together, as the first segments of a TCP connection do
+	pace       = 5 * time.Millisecond
+)
+
+// rounds are when every candidate is probed again, counted from the first round. RFC 8445 section 14.2 spaces checks by 50 ms
+// and doubles; doubling stops at 1.6 s because a mapping or a route may come up at any time.
+var rounds = []time.Duration{
+	0, 50 * time.Millisecond, 100 * time.Millisecond, 200 * time.Millisecond, 400 * time.Millisecond,
+	800 * time.Millisecond, 1600 * time.Millisecond, 3200 * time.Millisecond, 4800 * time.Millisecond,
+	6400 * time.Millisecond, 8000 * time.Millisecond, 9600 * time.Millisecond,
+}
+
+// Plan returns what to send where and when, in order of time: every candidate of the other side in rounds, the most
+// promising first, at most MaxSteps within MaxTime. It is a pure function.
+//
+// Both sides begin at the same moment: the side that answered the handshake learns that the other has its answer half a
+// round trip after that, and begins at once, so the initiator waits as long. A probe that came earlier would die at the
+// other NAT at best; at worst it makes a Linux router give the port away that we hope to hit. Only an initiator whose
+// own port moves with the destination begins with one round at once: if it can get through at all, then because the
+// other side lets everybody in, and the other side needs to see the new port as early as possible.
+func Plan(o Observations) []Step {
+	targets := rank(o)
+	var steps []Step
+	start := time.Duration(0)
+	if o.Initiator {
+		start = min(o.SignalRTT/2, maxLead)
+		if start > 0 && o.LocalNAT.moves() {
+			steps = appendRound(steps, targets, 0)
+		}
+	}
+	for _, r := range rounds {
+		steps = appendRound(steps, targets, start+r)
+	}
+	return steps
+}
+
+// appendRound appends one probe to each target, from a time on, but not before what is already planned has left.
+func appendRound(steps []Step, targets []ranked, at time.Duration) []Step {
+	if n := len(steps); n > 0 {
+		at = max(at, steps[n-1].After+pace)
+	}
+	for i, t := range targets {
+		if len(steps) == MaxSteps || len(steps) > 0 && at > steps[0].After+MaxTime {
+			break
+		}
+		if i >= burst {
+			at += pace
+		}
+		steps = append(steps, Step{After: at, To: t.Addr})
+	}
+	return steps
+}
