@@ -1,0 +1,293 @@
+package kcptransport
+
+import (
+	"net/netip"
+	"testing"
+	"time"
+
+	"pgregory.net/rapid"
+)
+
+// tableTest drives a pathTable through its own time.
+type tableTest struct {
+	*testing.T
+	*pathTable
+	now   time.Time
+	probe []outProbe // of the last step
+}
+
+func newTableTest(t *testing.T) *tableTest {
+	var token uint64
+	return &tableTest{
+		T:         t,
+		pathTable: newPathTable(testStart, 25*time.Second, func() uint64 { token++; return token }),
+		now:       testStart,
+	}
+}
+
+// established gives a table with path 1 in use, measured at 40 ms.
+func establishedTable(t *testing.T) *tableTest {
+	tt := newTableTest(t)
+	tt.handshaken(tt.now, testPath(1), 0, netip.AddrPort{})
+	tt.wantProbes(testPath(1))
+	tt.pass(40 * time.Millisecond)
+	tt.reply(0)
+	tt.wantProbes()
+	tt.wantInUse(testPath(1))
+	return tt
+}
+
+func (tt *tableTest) step() {
+	tt.probe = append([]outProbe(nil), tt.pathTable.step(tt.now)...)
+}
+
+// pass lets time go by, taking the steps that the table asks for.
+func (tt *tableTest) pass(d time.Duration) {
+	tt.Helper()
+	end := tt.now.Add(d)
+	for i := 0; ; i++ {
+		at := tt.next()
+		if at.IsZero() || at.After(end) {
+			break
+		}
+		if i == 1000 {
+			tt.Fatalf("the table asks for %v again and again", at)
+		}
+		if at.After(tt.now) {
+			tt.now = at
+		}
+		tt.step()
+	}
+	tt.now = end
+}
+
+// wantProbes takes a step and checks where probes go.
+func (tt *tableTest) wantProbes(paths ...Path) {
+	tt.Helper()
+	tt.step()
+	var got []Path
+	for _, p := range tt.probe {
+		got = append(got, p.path)
+	}
+	if len(got) != len(paths) {
+		tt.Fatalf("probes to %v, want %v", got, paths)
+	}
+	for i := range got {
+		if got[i] != paths[i] {
+			tt.Fatalf("probes to %v, want %v", got, paths)
+		}
+	}
+}
+
+// reply answers probe i of the last step.
+func (tt *tableTest) reply(i int) {
+	tt.Helper()
+	p := tt.probe[i]
+	tt.heard(tt.now, p.path, false)
+	tt.answered(tt.now, p.path, p.token, netip.MustParseAddrPort("203.0.113.9:5"))
+}
+
+func (tt *tableTest) wantInUse(p Path) {
+	tt.Helper()
+	if got, _ := tt.current(); got != p {
+		tt.Fatalf("path in use is %v, want %v", got, p)
+	}
+}
+
+func TestPathTableHandshake(t *testing.T) {
+	tt := establishedTable(t)
+	info := tt.infos()[0]
+	if !info.InUse || info.State != PathValidated || info.RTT != 40*time.Millisecond || info.Observed.Port() != 5 {
+		t.Errorf("path is %+v", info)
+	}
+}
+
+// A packet from an unknown source is no reason to send there, only to ask.
+func TestPathTableRedirectedPacket(t *testing.T) {
+	tt := establishedTable(t)
+	tt.heard(tt.now, testPath(2), true)
+	tt.wantProbes(testPath(1), testPath(2))
+	if tt.probe[0].padded || !tt.probe[1].padded {
+		t.Error("only the new path needs a probe of data size")
+	}
+	tt.pass(40 * time.Millisecond)
+	tt.reply(0)
+	tt.pass(10 * time.Second)
+	tt.wantInUse(testPath(1))
+	if len(tt.paths) != 1 {
+		t.Errorf("the path that never answered is still there: %v", tt.infos())
+	}
+}
+
+// The peer moved: its old address is silent, the new one answers.
+func TestPathTablePeerMoves(t *testing.T) {
+	tt := establishedTable(t)
+	tt.heard(tt.now, testPath(2), true)
+	tt.wantProbes(testPath(1), testPath(2))
+	tt.pass(40 * time.Millisecond)
+	tt.reply(1)
+	tt.step()
+	tt.wantInUse(testPath(1))
+	tt.pass(20 * time.Millisecond)
+	tt.wantInUse(testPath(2))
+	tt.pass(time.Minute)
+	if len(tt.paths) != 1 {
+		t.Errorf("the path that went silent is still there: %v", tt.infos())
+	}
+}
+
+// An answer counts only on the path that was asked, and only once.
+func TestPathTableAnswerElsewhere(t *testing.T) {
+	tt := establishedTable(t)
+	o := tt.pathTable.probe(tt.now, testPath(3), 0)
+	tt.answered(tt.now, testPath(4), o.token, netip.AddrPort{})
+	tt.answered(tt.now, testPath(3), o.token+1, netip.AddrPort{})
+	if tt.find(testPath(3)) != nil || tt.find(testPath(4)) != nil {
+		t.Fatal("a wrong answer validated a path")
+	}
+	tt.answered(tt.now, testPath(3), o.token, netip.AddrPort{})
+	if e := tt.find(testPath(3)); e == nil || e.validated.IsZero() {
+		t.Fatal("the right answer did not validate the path")
+	}
+	tt.pass(probeExpiry)
+	o = tt.pathTable.probe(tt.now, testPath(5), 0)
+	tt.pass(probeExpiry)
+	tt.answered(tt.now, testPath(5), o.token, netip.AddrPort{})
+	if tt.find(testPath(5)) != nil {
+		t.Error("an answer after ten seconds counted")
+	}
+}
+
+// The answer to a small probe shows where the peer is, not that data gets through.
+func TestPathTableSmallProbe(t *testing.T) {
+	tt := establishedTable(t)
+	o := tt.pathTable.probe(tt.now, testPath(2), 5)
+	tt.answered(tt.now, testPath(2), o.token, netip.AddrPort{})
+	if e := tt.find(testPath(2)); e == nil || !e.validated.IsZero() {
+		t.Fatal("path 2 should be there and not validated")
+	}
+	tt.wantProbes(testPath(2))
+	if !tt.probe[0].padded {
+		t.Error("the next probe is not of data size")
+	}
+}
+
+// What was sent is followed by nothing: all paths that worked are asked at once, and the first to answer takes over.
+func TestPathTableFallback(t *testing.T) {
+	tt := establishedTable(t)
+	tt.handshaken(tt.now, testPath(2), 50*time.Millisecond, netip.AddrPort{})
+	tt.wantProbes(testPath(2))
+	tt.pass(50 * time.Millisecond)
+	tt.reply(0)
+	tt.sent(tt.now, testPath(1), true)
+	tt.pass(199 * time.Millisecond)
+	tt.wantProbes()
+	tt.now = tt.now.Add(time.Millisecond)
+	tt.wantProbes(testPath(1), testPath(2))
+	tt.pass(50 * time.Millisecond)
+	tt.reply(1)
+	tt.step()
+	tt.pass(10 * time.Millisecond)
+	tt.wantInUse(testPath(2))
+}
+
+func TestPathTableKeepAlive(t *testing.T) {
+	tt := establishedTable(t)
+	tt.pass(25*time.Second - 41*time.Millisecond)
+	tt.wantProbes()
+	tt.now = tt.now.Add(41 * time.Millisecond)
+	tt.wantProbes(testPath(1))
+	tt.pass(40 * time.Millisecond)
+	tt.reply(0)
+	tt.sent(tt.now.Add(5*time.Second), testPath(1), false)
+	tt.pass(29 * time.Second)
+	tt.wantProbes()
+}
+
+// After a burst of the peer there is one probe, whatever the burst's length, and none follows its answer.
+func TestPathTableAskAfterBurst(t *testing.T) {
+	tt := establishedTable(t)
+	for range 10 {
+		tt.pass(10 * time.Millisecond)
+		tt.heard(tt.now, testPath(1), true)
+	}
+	tt.pass(199 * time.Millisecond)
+	tt.wantProbes()
+	tt.now = tt.now.Add(time.Millisecond)
+	tt.wantProbes(testPath(1))
+	tt.pass(40 * time.Millisecond)
+	tt.reply(0)
+	if at := tt.next(); at.Before(tt.now.Add(20 * time.Second)) {
+		t.Errorf("a link at rest has something to do in %v", at.Sub(tt.now))
+	}
+	tt.heard(tt.now, testPath(1), true)
+	tt.peerProbed(testPath(1))
+	if at := tt.next(); at.Before(tt.now.Add(20 * time.Second)) {
+		t.Errorf("the peer asked, and still we ask in %v", at.Sub(tt.now))
+	}
+}
+
+func TestPathTableDeadPeer(t *testing.T) {
+	tt := establishedTable(t)
+	if at := tt.deadAt(30 * time.Second); !at.IsZero() {
+		t.Fatalf("nobody was asked and the peer is dead at %v", at)
+	}
+	tt.sent(tt.now, testPath(1), true)
+	asked := tt.now
+	tt.pass(29 * time.Second)
+	if at := tt.deadAt(30 * time.Second); !at.Equal(asked.Add(30 * time.Second)) {
+		t.Fatalf("dead at %v, want 30 s after %v", at, asked)
+	}
+	tt.heard(tt.now, testPath(1), false)
+	if at := tt.deadAt(30 * time.Second); !at.IsZero() {
+		t.Fatalf("the peer was heard and is dead at %v", at)
+	}
+}
+
+// A process that was stopped for a minute finds that nobody was asked meanwhile.
+func TestPathTableSleep(t *testing.T) {
+	tt := establishedTable(t)
+	tt.sent(tt.now, testPath(1), true)
+	tt.now = tt.now.Add(time.Minute)
+	tt.step()
+	if at := tt.deadAt(30 * time.Second); !at.IsZero() && !at.After(tt.now) {
+		t.Error("the peer is dead although it was asked once")
+	}
+}
+
+// Whatever comes, the table stays small, probes stay few, and a path in use that answers stays.
+func TestPathTableBounds(t *testing.T) {
+	rapid.Check(t, func(rt *rapid.T) {
+		tt := establishedTable(t)
+		newProbes := 0
+		began := tt.now
+		for range rapid.IntRange(1, 200).Draw(rt, "events") {
+			p := testPath(rapid.Byte().Draw(rt, "path"))
+			p.Addr = netip.AddrPortFrom(p.Addr.Addr(), rapid.Uint16Range(1, 9).Draw(rt, "port"))
+			switch rapid.IntRange(0, 3).Draw(rt, "event") {
+			case 0, 1:
+				tt.heard(tt.now, p, true)
+			case 2:
+				tt.pathTable.probe(tt.now, p, 0)
+			case 3:
+				tt.now = tt.now.Add(time.Duration(rapid.IntRange(0, 2000).Draw(rt, "ms")) * time.Millisecond)
+			}
+			tt.step()
+			for i, o := range tt.probe {
+				if o.path == testPath(1) {
+					tt.reply(i)
+				} else {
+					newProbes++
+				}
+			}
+			if len(tt.paths) > maxPaths || len(tt.probes.waiting) > maxProbes || len(tt.probes.order) > 2*maxProbes {
+				rt.Fatalf("%d paths, %d probes", len(tt.paths), len(tt.probes.waiting))
+			}
+			tt.wantInUse(testPath(1))
+		}
+		limit := maxTries * (newPathBurst + int(tt.now.Sub(began)/newPathRefill) + 1)
+		if newProbes > limit {
+			rt.Fatalf("%d probes to unknown sources in %v, want at most %d", newProbes, tt.now.Sub(began), limit)
+		}
+	})
+}

@@ -1,0 +1,183 @@
+package kcptransport
+
+import (
+	"slices"
+	"time"
+)
+
+// step does what is due at now: it returns the probes to send, valid until the next call, after it has chosen the path
+// to send on.
+func (t *pathTable) step(now time.Time) []outProbe {
+	t.out = t.out[:0]
+	t.suspectSilence(now)
+	t.choose(now)
+	t.askAfterBurst(now)
+	t.keepWarm(now)
+	t.paths = slices.DeleteFunc(t.paths, func(e *pathEntry) bool { return t.gaveUp(now, e) })
+	for _, e := range t.paths {
+		if !e.probeAt.IsZero() && !now.Before(e.probeAt) {
+			t.send(now, e)
+		}
+	}
+	return t.out
+}
+
+// send probes e, with the size of data unless the path carried it before.
+func (t *pathTable) send(now time.Time, e *pathEntry) {
+	o := outProbe{path: e.path, token: t.token(), padded: e.validated.IsZero()}
+	t.probes.add(now, o)
+	t.out = append(t.out, o)
+	if t.asked++; t.askedAt.IsZero() {
+		t.askedAt = now
+	}
+	t.askedLast = now
+	if e.tries++; e.tries > 1 && !e.validated.IsZero() && e.suspect.IsZero() {
+		e.suspect, t.dirty = now, true
+	}
+	e.probeAt = now.Add(e.backoff())
+	if e.sentAt = now; e.waiting.IsZero() {
+		e.waiting = now
+	}
+}
+
+// gaveUp reports whether e leaves the table: it is not in use and did not answer.
+func (t *pathTable) gaveUp(now time.Time, e *pathEntry) bool {
+	if e == t.inUse || e.probeAt.IsZero() || now.Before(e.probeAt) {
+		return false
+	}
+	gone := e.tries >= maxTries
+	if !e.validated.IsZero() {
+		gone = !e.suspect.IsZero() && now.Sub(e.suspect) >= suspectLimit
+	}
+	if gone {
+		t.dirty = true
+	}
+	return gone
+}
+
+// suspectSilence doubts the path in use when what was sent on it has been followed by nothing, and asks on all other
+// paths that once worked at the same time.
+func (t *pathTable) suspectSilence(now time.Time) {
+	if at := t.silenceAt(); at.IsZero() || now.Before(at) {
+		return
+	}
+	t.doubted = now
+	for _, e := range t.paths {
+		if !e.validated.IsZero() {
+			t.doubt(now, e)
+		}
+	}
+}
+
+func (t *pathTable) silenceAt() time.Time {
+	e := t.inUse
+	if e == nil || e.waiting.IsZero() || !e.suspect.IsZero() {
+		return time.Time{}
+	}
+	at := e.waiting.Add(e.patience())
+	if t.heardAt.After(e.waiting) { // the peer is there, and just prefers another path
+		at = later(at, t.doubted.Add(doubtPause))
+	}
+	return at
+}
+
+// askAfterBurst probes the path in use when the peer has fallen silent after it sent something: if the peer, or we,
+// moved meanwhile, and only the peer had something to send, nobody else would notice.
+func (t *pathTable) askAfterBurst(now time.Time) {
+	if at := t.burstProbeAt(); !at.IsZero() && !now.Before(at) {
+		t.burstAt, t.tailAt = time.Time{}, now
+		t.inUse.probeAt = now
+	}
+}
+
+func (t *pathTable) burstProbeAt() time.Time {
+	if t.burstAt.IsZero() || t.inUse == nil || !t.inUse.probeAt.IsZero() {
+		return time.Time{}
+	}
+	return later(t.burstAt.Add(t.inUse.patience()), t.tailAt.Add(tailProbePause))
+}
+
+// keepWarm probes the paths on which nothing was sent for so long that a NAT may forget them.
+func (t *pathTable) keepWarm(now time.Time) {
+	warm := 0
+	for _, e := range t.paths {
+		if e.validated.IsZero() || !e.suspect.IsZero() {
+			continue
+		}
+		if e != t.inUse {
+			if warm++; warm > warmPaths {
+				continue
+			}
+		}
+		if at := t.warmAt(e); e.probeAt.IsZero() && !now.Before(at) {
+			e.probeAt = now
+		}
+	}
+}
+
+func (t *pathTable) warmAt(e *pathEntry) time.Time {
+	return later(e.sentAt, e.validated).Add(t.keepAlive)
+}
+
+// choose applies choosePath to the table.
+func (t *pathTable) choose(now time.Time) {
+	var buf [maxPaths]pathView
+	views, inUse := buf[:0], -1
+	for i, e := range t.paths {
+		if e == t.inUse {
+			inUse = i
+		}
+		views = append(views, pathView{path: e.path, works: !e.validated.IsZero(), suspect: e.suspect, rtt: e.minRTT})
+	}
+	choice, again := choosePath(views, inUse, t.since, now)
+	t.again = again
+	if choice == inUse {
+		return
+	}
+	t.inUse, t.since = t.paths[choice], now
+	t.changes++
+	t.dirty = true
+}
+
+// next returns when step has something to do, the zero time when nothing is planned.
+func (t *pathTable) next() time.Time {
+	at := t.again
+	warm := 0
+	for _, e := range t.paths {
+		at = earlier(at, e.probeAt)
+		if e.validated.IsZero() || !e.suspect.IsZero() || !e.probeAt.IsZero() {
+			continue
+		}
+		if e != t.inUse {
+			if warm++; warm > warmPaths {
+				continue
+			}
+		}
+		at = earlier(at, t.warmAt(e))
+	}
+	return earlier(earlier(at, t.silenceAt()), t.burstProbeAt())
+}
+
+// deadAt returns when the peer counts as gone: when it has not answered anything for limit. It must have been asked
+// three times, and the last time long enough ago, because a machine that slept through the time has asked nobody.
+func (t *pathTable) deadAt(limit time.Duration) time.Time {
+	if t.askedAt.IsZero() || t.asked < 3 {
+		return time.Time{}
+	}
+	return later(t.askedAt.Add(limit), t.askedLast.Add(minProbeWait))
+}
+
+// later and earlier compare two times of which the zero one means "not at all".
+func later(a, b time.Time) time.Time {
+	if a.IsZero() || !b.IsZero() && b.After(a) {
+		return b
+	}
+	return a
+}
+
+func earlier(a, b time.Time) time.Time {
+	if a.IsZero() || !b.IsZero() && b.Before(a) {
+		return b
+	}
+	return a
+}
