@@ -10,8 +10,8 @@ import (
 // newBatcher returns nil: this system moves one packet at a time.
 func newBatcher(*net.UDPConn, *atomic.Uint64) engine { return nil }
 
-// raiseBuffers asks for larger socket buffers; the system may give less.
-func raiseBuffers(pc *net.UDPConn) {
+// tune asks for larger socket buffers; the system may give less.
+func tune(pc *net.UDPConn) {
 	_ = pc.SetReadBuffer(bufferSize)
 	_ = pc.SetWriteBuffer(bufferSize)
 }

@@ -46,7 +46,7 @@ type Conn struct {
 // Stats is what a socket did.
 type Stats struct {
 	Refused    uint64 // datagrams that the kernel didn't take: unreachable, forbidden or too large
-	Segmenting bool   // runs of datagrams leave as one (UDP_SEGMENT)
+	Segmenting bool   // runs of datagrams leave as one (UDP_SEGMENT), if they are small enough for the path
 	Coalescing bool   // the kernel may hand over runs of datagrams as one (UDP_GRO)
 }
 
@@ -58,7 +58,7 @@ func Listen(addr string) (*Conn, error) {
 	if err != nil {
 		return nil, fmt.Errorf("udp: listen on %q: %w (is the port taken? port 0 takes a free one)", addr, err)
 	}
-	raiseBuffers(pc)
+	tune(pc)
 	return newConn(pc), nil
 }
 

@@ -117,7 +117,7 @@ func (w *writer) writeSome(bufs [][]byte, addrs []netip.AddrPort) (sent int, err
 // limitRuns lets only packets up to size leave in runs, for a while: the device or the path may change.
 func (w *writer) limitRuns(size int) {
 	w.maxSegment, w.retry = min(size, w.maxSegment), retryRuns
-	w.segmenting.Store(false)
+	w.segmenting.Store(w.maxSegment > 0)
 }
 
 // countMessages brings runs back when it is time to try again.
