@@ -19,11 +19,12 @@ const (
 	haveEvery  = 500 * time.Millisecond // how often a source that is still fetching is asked what is new
 	firstRetry = time.Second            // pause before a source that failed is tried again; doubles
 	lastRetry  = 30 * time.Second
-	minWindow  = 2       // chunks asked of the slowest source
-	startBytes = 2 << 20 // asked of a source of unknown speed: 100 Mbit/s for 160 ms
-	minCost    = 8 << 10 // a request counts at least this much of the window
-	someone    = 2       // sources asked for the manifest at once
-	reasons    = 5       // sources named when none was of use
+	minWindow  = 2               // chunks asked of the slowest source
+	startBytes = 2 << 20         // asked of a source of unknown speed: 100 Mbit/s for 160 ms
+	minCost    = 8 << 10         // a request counts at least this much of the window
+	someone    = 2               // sources asked for the manifest at once
+	patience   = 3 * time.Second // with these, before one more is asked
+	reasons    = 5               // sources named when none was of use
 )
 
 // fetcher is one Fetch. Its loop owns everything here; conns tell it events.
@@ -45,6 +46,7 @@ type fetcher struct {
 	useful  time.Time // when something useful came last
 	polled  time.Time // when Sources was called last
 	asking  int       // sources that were asked for the manifest
+	lastAsk time.Time
 
 	reported time.Time
 	meter    meter
@@ -260,7 +262,7 @@ func (f *fetcher) askAll(now time.Time) {
 		switch {
 		case !s.up:
 		case f.job == nil:
-			f.askManifest(s)
+			f.askManifest(now, s)
 		case !s.haveSent && !now.Before(s.haveAt):
 			s.haveSent = true
 			f.send(s, ask{request: request{Op: opHave, Since: s.seq}, job: f.job})
@@ -287,10 +289,12 @@ func (f *fetcher) askChunk(now time.Time, s *source) bool {
 	return true
 }
 
-func (f *fetcher) askManifest(s *source) {
-	if !s.asked && f.asking < someone {
+// askManifest asks a few sources, and one more whenever those take their time: so nobody can hold up the beginning.
+func (f *fetcher) askManifest(now time.Time, s *source) {
+	if !s.asked && (f.asking < someone || now.Sub(f.lastAsk) >= patience) {
 		s.asked = true
 		f.asking++
+		f.lastAsk = now
 		f.send(s, ask{request: request{Op: opManifest}})
 	}
 }

@@ -3,11 +3,13 @@ package chunks
 import (
 	"context"
 	"errors"
+	"fmt"
 	"io"
 	"os"
 	"path/filepath"
 	"slices"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -106,6 +108,33 @@ func TestFetchSourceStalls(t *testing.T) {
 		r := n.fetch(n.config(c, dir))
 		wantTree(t, dir, map[string][]byte{"file": b})
 		if r.Duration > time.Second {
+			t.Errorf("took %v", r.Duration)
+		}
+	})
+}
+
+// Sources that dribble the manifest do not hold up the beginning for long.
+func TestFetchManifestDribbles(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		c, b := shareNoise(t, 1<<16)
+		n := newTestNet(t)
+		for range 5 {
+			n.add().serve = func(s *pipeEnd) error {
+				s.Write(appendFrame(nil, response{ID: 1, Body: MaxManifest}))
+				for {
+					<-time.After(15 * time.Second)
+					if _, err := s.Write(make([]byte, 16<<10)); err != nil {
+						return err
+					}
+				}
+			}
+		}
+		n.add(c)
+		defer n.wait()
+		cfg := n.config(c, t.TempDir())
+		r := n.fetch(cfg)
+		wantTree(t, cfg.Dir, map[string][]byte{"file": b})
+		if r.Duration > 20*time.Second {
 			t.Errorf("took %v", r.Duration)
 		}
 	})
@@ -262,13 +291,18 @@ func TestFetchSourcesComeAndGo(t *testing.T) {
 		s1.down.rate, s2.down.rate = 1<<20, 1<<20
 		defer n.wait()
 		changed := make(chan struct{}, 1)
-		var now []kcptransport.PeerID
+		var now atomic.Value
+		now.Store([]kcptransport.PeerID(nil))
 		cfg := n.config(c, t.TempDir())
-		cfg.Sources, cfg.SourcesEvery, cfg.Changed = func() []kcptransport.PeerID { return now }, time.Hour, changed
-		time.AfterFunc(5*time.Second, func() { now = []kcptransport.PeerID{peerN(1)}; changed <- struct{}{} })
+		cfg.Sources = func() []kcptransport.PeerID { return now.Load().([]kcptransport.PeerID) }
+		cfg.SourcesEvery, cfg.Changed = time.Hour, changed
+		time.AfterFunc(5*time.Second, func() {
+			now.Store([]kcptransport.PeerID{peerN(1)})
+			changed <- struct{}{}
+		})
 		time.AfterFunc(5500*time.Millisecond, func() {
 			n.vanish(s1)
-			now = []kcptransport.PeerID{peerN(2)}
+			now.Store([]kcptransport.PeerID{peerN(2)})
 			changed <- struct{}{}
 			close(changed)
 		})
@@ -297,4 +331,37 @@ func TestFetchRetries(t *testing.T) {
 			t.Errorf("took %v", r.Duration)
 		}
 	})
+}
+
+// BenchmarkFetch is the whole way, from file to file, on a stream in memory.
+func BenchmarkFetch(b *testing.B) {
+	dir := b.TempDir()
+	writeTree(b, dir, map[string][]byte{"file": noise(1, 128<<20)})
+	c := share(b, 0, filepath.Join(dir, "file"))
+	n := newTestNet(b)
+	n.add(c)
+	defer n.wait()
+	b.SetBytes(128 << 20)
+	b.ReportAllocs()
+	for b.Loop() {
+		n.fetch(n.config(c, b.TempDir()))
+	}
+}
+
+// BenchmarkFetchSmall is a folder of many small files.
+func BenchmarkFetchSmall(b *testing.B) {
+	dir := b.TempDir()
+	files := make(map[string][]byte)
+	for i := range 2000 {
+		files[fmt.Sprintf("d/%d/%d", i%20, i)] = noise(uint64(i), 1000)
+	}
+	writeTree(b, dir, files)
+	c := share(b, 0, filepath.Join(dir, "d"))
+	n := newTestNet(b)
+	n.add(c)
+	defer n.wait()
+	for b.Loop() {
+		n.fetch(n.config(c, b.TempDir()))
+	}
+	b.ReportMetric(float64(2000*b.N)/b.Elapsed().Seconds(), "files/s")
 }
