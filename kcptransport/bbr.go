@@ -1,0 +1,262 @@
+package kcptransport
+
+import "time"
+
+// bbr is a controller that models the path, as BBR does (draft-ietf-ccwg-bbr), simplified and tuned for lossy paths:
+// the greatest delivery rate of the last rounds and the least round trip say how much fits into the path. Loss alone
+// changes nothing; loss together with a round trip that grew means that the queue is full.
+type bbr struct {
+	mss   int
+	state bbrState
+
+	round      int   // counts round trips
+	roundEnd   int64 // the round ends when a segment arrives that was sent when so much was delivered
+	bw         rateFilter
+	minRTT     time.Duration
+	minRTTAt   time.Duration
+	roundRTT   time.Duration // least of this round
+	roundAcked int
+	roundLost  int
+	limited    bool // samples of this round say nothing about the path
+
+	fullRate   float64 // start-up: the rate that has to be exceeded
+	fullRounds int
+
+	phase   int // of the gain cycle
+	phaseAt time.Duration
+
+	drainAt   time.Duration // when looking for the least round trip began
+	drainEnd  time.Duration
+	lastState bbrState
+}
+
+type bbrState uint8
+
+const (
+	bbrStartup bbrState = iota
+	bbrDrain
+	bbrCruise
+	bbrProbeRTT
+)
+
+const (
+	bbrStartGain   = 2.885 // 2/ln 2: the rate doubles each round
+	bbrWindowGain  = 1.25
+	bbrRounds      = 10 // of which the greatest rate counts
+	bbrInitial     = 32 // segments
+	bbrMinWindow   = 8  // segments
+	bbrRTTLife     = 10 * time.Second
+	bbrProbeTime   = 100 * time.Millisecond
+	bbrAggregation = 4 * time.Millisecond // of data in flight that timers and batching hold up
+	bbrBackoff     = 0.85
+)
+
+var bbrGains = [...]float64{1.25, 0.75, 1, 1, 1, 1, 1, 1}
+
+func newBBR(maxSegment int) *bbr {
+	b := &bbr{mss: maxSegment}
+	b.reset(0, 0)
+	return b
+}
+
+func (b *bbr) reset(now, rtt time.Duration) {
+	*b = bbr{mss: b.mss, minRTT: rtt, minRTTAt: now}
+}
+
+func (b *bbr) onAck(s ackSample) {
+	if s.rtt > 0 {
+		if b.minRTT == 0 || s.rtt <= b.minRTT+b.minRTT/64 {
+			if b.minRTT == 0 || s.rtt < b.minRTT {
+				b.minRTT = s.rtt
+			}
+			b.minRTTAt = s.now
+		}
+		if b.roundRTT == 0 || s.rtt < b.roundRTT {
+			b.roundRTT = s.rtt
+		}
+	}
+	b.roundAcked += s.acked
+	b.roundLost += s.lost
+	if s.acked == 0 {
+		return
+	}
+	ended := s.prior >= b.roundEnd
+	if s.rate > 0 && s.interval >= b.minRTT/2 && (!s.idle || s.rate > b.bw.max()) {
+		b.bw.add(b.round, s.rate)
+	}
+	if s.idle {
+		b.limited = true
+	}
+	b.step(s, ended)
+	if ended {
+		b.newRound(s)
+	}
+}
+
+func (b *bbr) newRound(s ackSample) {
+	b.round++
+	b.roundEnd = s.delivered
+	b.roundRTT, b.roundAcked, b.roundLost, b.limited = 0, 0, 0, false
+}
+
+// queueFull reports whether the round that ends lost something while its round trip had grown.
+func (b *bbr) queueFull() bool {
+	return b.roundLost*50 > b.roundAcked && b.roundRTT > b.minRTT+b.minRTT/4+2*time.Millisecond
+}
+
+func (b *bbr) step(s ackSample, ended bool) {
+	if ended && b.queueFull() {
+		b.bw.scale(bbrBackoff)
+		if b.state == bbrStartup {
+			b.state = bbrDrain
+		}
+	}
+	switch b.state {
+	case bbrStartup:
+		if ended && !b.limited {
+			b.checkFull()
+		}
+	case bbrCruise:
+		b.cycle(s)
+	}
+	if b.state == bbrDrain && s.inflight <= b.product(1) {
+		b.enterCruise(s.now)
+	}
+	b.probeRTT(s)
+}
+
+// checkFull ends start-up when the rate has not grown by a quarter for three rounds.
+func (b *bbr) checkFull() {
+	if rate := b.bw.max(); rate >= b.fullRate*1.25 {
+		b.fullRate, b.fullRounds = rate, 0
+		return
+	}
+	if b.fullRounds++; b.fullRounds >= 3 {
+		b.state = bbrDrain
+	}
+}
+
+func (b *bbr) enterCruise(now time.Duration) {
+	b.state, b.phase, b.phaseAt = bbrCruise, 2, now
+}
+
+// cycle sends a little faster for a round, to see whether there is more, then slower, to drain what that queued.
+func (b *bbr) cycle(s ackSample) {
+	past := s.now-b.phaseAt > b.minRTT
+	switch bbrGains[b.phase] {
+	case 0.75:
+		past = past || s.inflight <= b.product(1)
+	}
+	if past {
+		b.phase, b.phaseAt = (b.phase+1)%len(bbrGains), s.now
+	}
+}
+
+// probeRTT empties the queue for a moment when the least round trip was not seen for long.
+func (b *bbr) probeRTT(s ackSample) {
+	switch {
+	case b.state == bbrProbeRTT && s.now >= b.drainEnd:
+		b.minRTTAt = s.now
+		b.minRTT = max(b.roundRTTOr(s.rtt), time.Microsecond)
+		b.state = b.lastState
+		if b.state == bbrCruise {
+			b.enterCruise(s.now)
+		}
+	case b.state == bbrCruise && s.now-b.minRTTAt > bbrRTTLife && b.minRTT > 0:
+		b.lastState, b.state = b.state, bbrProbeRTT
+		b.drainEnd = s.now + max(bbrProbeTime, 2*b.minRTT)
+	}
+}
+
+func (b *bbr) roundRTTOr(rtt time.Duration) time.Duration {
+	switch {
+	case b.roundRTT > 0 && (rtt == 0 || b.roundRTT < rtt):
+		return b.roundRTT
+	case rtt > 0:
+		return rtt
+	}
+	return b.minRTT
+}
+
+// product is gain times what the path holds, and what timers hold up.
+func (b *bbr) product(gain float64) int {
+	rate := b.bw.max()
+	return int(gain*rate*b.minRTT.Seconds()+rate*bbrAggregation.Seconds()) + 3*b.mss
+}
+
+func (b *bbr) window() int {
+	if b.bw.max() == 0 {
+		return bbrInitial * b.mss
+	}
+	switch b.state {
+	case bbrStartup:
+		return max(b.product(bbrStartGain), bbrInitial*b.mss)
+	case bbrProbeRTT:
+		return max(b.product(0.5), bbrMinWindow*b.mss)
+	}
+	return max(b.product(bbrWindowGain), bbrMinWindow*b.mss)
+}
+
+func (b *bbr) rate() float64 {
+	rate := b.bw.max()
+	switch b.state {
+	case bbrStartup:
+		return max(bbrStartGain*rate, b.floor(bbrStartGain*bbrInitial))
+	case bbrDrain:
+		rate /= bbrStartGain
+	case bbrCruise:
+		rate *= bbrGains[b.phase]
+	}
+	return max(rate, b.floor(bbrMinWindow))
+}
+
+// floor is the rate at which so many segments leave in a round trip; 0 = not known.
+func (b *bbr) floor(segments float64) float64 {
+	if b.minRTT == 0 {
+		return 0
+	}
+	return segments * float64(b.mss) / max(b.minRTT, time.Millisecond).Seconds()
+}
+
+// rateFilter keeps the greatest rate of the last bbrRounds rounds.
+type rateFilter struct {
+	best [3]rateSample // descending in rate, ascending in round
+}
+
+type rateSample struct {
+	rate  float64
+	round int
+}
+
+func (f *rateFilter) max() float64 { return f.best[0].rate }
+
+// add notes a sample, as the windowed maximum of Kathleen Nichols does.
+func (f *rateFilter) add(round int, rate float64) {
+	s := rateSample{rate, round}
+	if rate >= f.best[0].rate || round-f.best[2].round > bbrRounds {
+		f.best = [3]rateSample{s, s, s}
+		return
+	}
+	if rate >= f.best[1].rate {
+		f.best[1], f.best[2] = s, s
+	} else if rate >= f.best[2].rate {
+		f.best[2] = s
+	}
+	switch age := round - f.best[0].round; {
+	case age > bbrRounds:
+		f.best[0], f.best[1], f.best[2] = f.best[1], f.best[2], s
+		if round-f.best[0].round > bbrRounds {
+			f.best[0], f.best[1] = f.best[1], f.best[2]
+		}
+	case f.best[1].round == f.best[0].round && age > bbrRounds/4:
+		f.best[1], f.best[2] = s, s
+	case f.best[2].round == f.best[1].round && age > bbrRounds/2:
+		f.best[2] = s
+	}
+}
+
+func (f *rateFilter) scale(by float64) {
+	for i := range f.best {
+		f.best[i].rate *= by
+	}
+}

@@ -1,0 +1,232 @@
+package kcptransport
+
+import (
+	"time"
+
+	"github.com/xtaci/kcp-go/v5"
+)
+
+const (
+	// kcpReserve is how many acknowledged segments are kept back from the kcp package. It lets segments go at once only
+	// when an acknowledgement moves its window, otherwise every 10 ms; with some in reserve, a small write moves the
+	// window by one and leaves at once. A conversation is born with a full reserve: its first kcpReserve segments never
+	// leave this side, so that sequence numbers on the wire are those of the kcp package less kcpReserve.
+	kcpReserve = 32
+
+	kcpTick       = 10 * time.Millisecond // how often kcp.Update does anything
+	kcpFallback   = time.Second           // how often it is asked to look for what our own loss detection overlooked
+	sendSpan      = 2048                  // segments between the oldest unacknowledged and the newest
+	recvWindowMin = 128                   // segments, of a new stream
+	recvWindowMax = 2048                  // segments, of a stream whose reader keeps up
+	maxStale      = 1 << 16               // how old a duplicate may be, in segments
+)
+
+// conversation is one KCP machine, and all the link's loop knows of it. A stream has one; conversation 0 carries
+// control messages. Only the loop touches it.
+//
+// The machine is not given what the network says but what the conversation makes of it: when to believe that something
+// was lost, and when to let go of new segments, is decided here and in the mux.
+type conversation struct {
+	mux    *mux
+	id     uint32
+	kcp    *kcp.KCP
+	stream *Stream // nil for control, and until the peer's opening message came
+	dead   bool
+
+	// listed says in which of the mux's lists the conversation is.
+	listed struct{ ready, acking, flushing, touched, active, losing bool }
+
+	send sending
+	recv receiving
+
+	lastUpdate time.Duration
+	priming    bool
+	lingerAt   time.Duration // when a closed stream without progress is given up; 0 = not closed
+	unaCheck   uint32        // send.una at the last look at lingerAt
+	counted    bool          // it counts against a limit of open streams
+}
+
+func newConversation(m *mux, id uint32) *conversation {
+	c := &conversation{mux: m, id: id, counted: id != 0}
+	c.recv.window, c.recv.announced = recvWindowMin, recvWindowMin
+	c.send.edge = recvWindowMin
+	c.kcp = kcp.NewKCP(id, c.output)
+	c.kcp.NoDelay(1, int(kcpTick/time.Millisecond), 2, 1)
+	c.kcp.WndSize(sendSpan+kcpReserve, recvWindowMax)
+	c.kcp.SetMtu(m.cfg.maxPayload)
+	c.prime()
+	return c
+}
+
+// prime fills the reserve with segments that are sent and acknowledged here and now.
+func (c *conversation) prime() {
+	c.priming = true
+	for range kcpReserve {
+		c.kcp.Send([]byte{0})
+	}
+	c.kcp.Update()
+	c.priming = false
+	c.lastUpdate = c.mux.now
+	c.send.fed = ^uint32(kcpReserve - 1) // -kcpReserve in wire numbers
+	c.send.marked = c.send.fed
+	c.markReserve()
+}
+
+// The segments that are made up for the machine. Numbers are wire numbers.
+
+// inject gives made-up segments to the machine. fresh says that the window in them is the peer's newest.
+func (c *conversation) inject(segments []byte, fresh bool) {
+	c.mux.scratch = segments[:0]
+	c.kcp.Input(segments, fresh, false)
+}
+
+func (c *conversation) made(dst []byte, cmd uint8, sn, ts, una uint32) []byte {
+	wnd := max(int32(c.send.edge-una), 0)
+	return appendSegmentHeader(dst, c.id, cmd, uint16(min(wnd, 0x7fff)), ts, sn+kcpReserve, una+kcpReserve)
+}
+
+// past is a time stamp of the kcp package before which nothing was sent.
+func (c *conversation) past() uint32 { return c.send.kcpTS - 1<<30 }
+
+// slide moves the machine's window to una, which makes it let go of what it holds.
+func (c *conversation) slide(una uint32) {
+	c.send.fed = una
+	if before(c.send.marked, una) {
+		c.send.marked = una
+	}
+	c.inject(c.made(c.mux.scratch[:0], kcpTell, 0, 0, una), true)
+}
+
+// sampleRTT tells the machine the peer's window and the round trip of a segment it let go at ts.
+func (c *conversation) sampleRTT(ts uint32) {
+	c.inject(c.made(c.mux.scratch[:0], kcpAck, c.send.fed-1, ts, c.send.fed), true)
+}
+
+// tellWindow tells the machine the peer's window.
+func (c *conversation) tellWindow() {
+	c.inject(c.made(c.mux.scratch[:0], kcpTell, 0, 0, c.send.fed), true)
+}
+
+// mark tells the machine that sn arrived, so that it forgets the data, without making it guess that others are lost.
+func (c *conversation) mark(sn uint32) {
+	c.inject(c.made(c.mux.scratch[:0], kcpAck, sn, c.past(), c.send.fed), false)
+}
+
+// markReserve tells the machine that all before una arrived, without moving its window.
+func (c *conversation) markReserve() {
+	b := c.mux.scratch[:0]
+	for ; before(c.send.marked, c.send.una); c.send.marked++ {
+		b = c.made(b, kcpAck, c.send.marked, c.past(), c.send.fed)
+	}
+	if len(b) > 0 {
+		c.inject(b, false)
+	}
+}
+
+// provoke makes the machine send again, when it is flushed, what it let go at ts or earlier and precedes acked, which
+// must have arrived: it believes in a loss after two acknowledgements of something later.
+func (c *conversation) provoke(acked, ts uint32) {
+	b := c.made(c.mux.scratch[:0], kcpAck, acked, ts, c.send.fed)
+	c.inject(append(b, b...), false)
+}
+
+// flush makes the machine let go of what it holds: by an acknowledgement from the reserve, or when its clock allows.
+func (c *conversation) flush() {
+	if c.dead {
+		return
+	}
+	now := c.mux.now
+	switch have := int32(c.send.una - c.send.fed); {
+	case have > kcpReserve:
+		c.slide(c.send.una - kcpReserve)
+	case have > 0 && (c.send.emitted != c.send.handed || c.send.provoked):
+		c.slide(c.send.fed + 1)
+	case now-c.lastUpdate >= kcpTick:
+		c.update()
+	default:
+		c.mux.activate(c)
+		return
+	}
+	c.send.provoked = false
+	if c.send.outstanding == 0 {
+		c.markReserve()
+	}
+	if c.send.emitted != c.send.handed {
+		c.mux.activate(c)
+	}
+}
+
+func (c *conversation) update() {
+	c.lastUpdate = c.mux.now
+	c.kcp.Update()
+}
+
+// output is called by the machine with what it lets go: one or more segments.
+func (c *conversation) output(buf []byte, size int) {
+	for b := buf[:size]; len(b) > 0; {
+		seg, rest, err := parseSegment(b)
+		if err != nil {
+			return // the machine made it, so this does not happen
+		}
+		b = rest
+		switch seg.cmd {
+		case kcpPush:
+			c.send.kcpTS = seg.ts
+			if !c.priming {
+				c.letGo(seg)
+			}
+		case kcpAck:
+			c.acknowledge(seg.sn, seg.ts)
+		}
+	}
+}
+
+// tick does what is due and reports whether the conversation still needs to be looked at.
+func (c *conversation) tick(now time.Duration) bool {
+	if c.dead {
+		return false
+	}
+	due := c.due()
+	if due == 0 {
+		return false
+	}
+	if due > now {
+		return true
+	}
+	if c.send.emitted != c.send.handed || c.send.provoked || c.send.outstanding > 0 {
+		if now-c.lastUpdate >= kcpTick {
+			c.update()
+			c.send.provoked = false
+			if c.send.emitted != c.send.handed { // its clock counts whole milliseconds
+				c.lastUpdate = now - kcpTick + time.Millisecond
+			}
+		}
+	}
+	if c.send.persistAt != 0 && c.send.persistAt <= now {
+		c.askWindow(now)
+	}
+	if c.lingerAt != 0 && c.lingerAt <= now {
+		c.linger(now)
+	}
+	return !c.dead && c.due() != 0
+}
+
+// due returns when tick has something to do, 0 = never.
+func (c *conversation) due() time.Duration {
+	t := earliest(c.send.persistAt, c.lingerAt)
+	switch {
+	case c.send.emitted != c.send.handed || c.send.provoked:
+		t = earliest(t, c.lastUpdate+kcpTick)
+	case c.send.outstanding > 0:
+		t = earliest(t, c.lastUpdate+kcpFallback)
+	}
+	return t
+}
+
+// earliest returns the earlier of two times, of which 0 means never.
+func earliest(a, b time.Duration) time.Duration {
+	if a == 0 || b != 0 && b < a {
+		return b
+	}
+	return a
+}

@@ -1,0 +1,415 @@
+package kcptransport
+
+import (
+	"encoding/binary"
+	"time"
+)
+
+// Messages inside a conversation: one per segment, told apart by the first byte.
+const (
+	msgOpen = 1 // kind; the first message of the opener
+	msgData = 2 // bytes
+	msgEnd  = 3 // nothing; the last message of a direction
+)
+
+const (
+	maxAskPause  = time.Second
+	lingerPeriod = time.Minute // a closed stream whose data does not move for so long is given up
+)
+
+// sending is the sending half of a conversation. Numbers are wire numbers: una <= emitted <= handed.
+type sending struct {
+	una     uint32 // the peer has all before
+	fed     uint32 // what the machine was told of una
+	marked  uint32 // the machine knows that all before arrived, even where fed is lower
+	edge    uint32 // the peer takes what is before
+	handed  uint32 // the next to be given to the machine
+	emitted uint32 // the next that the machine will let go for the first time
+
+	segs        []sentSegment // segment sn at sn % len
+	outstanding int           // emitted, and not known to have arrived
+	maxAcked    uint32        // the newest that arrived; of interest while not before una
+	handedBytes int           // given to the machine and not yet let go
+	kcpTS       uint32        // the machine's clock when it last let something go
+
+	lossTS   uint32 // the newest time stamp of those found lost
+	lossAny  bool   // something before maxAcked was found lost
+	provoked bool   // the machine was told of losses and is to be flushed
+
+	tail   []byte // copy of the newest segment, to be sent again when nothing else can be
+	tailSN uint32
+
+	backlog   bool // there is more to hand over than the peer takes
+	persistAt time.Duration
+	persist   time.Duration
+
+	opened  bool // msgOpen was handed over, or comes from the peer
+	ended   bool // msgEnd was handed over,
+	endSN   uint32
+	stopped bool // nobody at the other side reads: nothing is sent any more
+}
+
+type sentSegment struct {
+	tx     uint32 // its latest transmission
+	kcpTS  uint32
+	acked  bool
+	queued bool // waits for the pacer
+	lost   bool // its latest transmission was lost
+	again  bool // it was sent more than once
+}
+
+func (s *sending) at(sn uint32) *sentSegment { return &s.segs[sn&uint32(len(s.segs)-1)] }
+
+// has reports whether sn was let go and may still be unacknowledged.
+func (s *sending) has(sn uint32) bool { return !before(sn, s.una) && before(sn, s.emitted) }
+
+// grow makes room for one more segment.
+func (s *sending) grow() {
+	if int(s.emitted-s.una) < len(s.segs) {
+		return
+	}
+	old := s.segs
+	s.segs = make([]sentSegment, max(2*len(old), 8))
+	for sn := s.una; sn != s.emitted; sn++ {
+		*s.at(sn) = old[sn&uint32(len(old)-1)]
+	}
+}
+
+// open reports whether the peer and the span take one more segment.
+func (s *sending) open() bool { return before(s.handed, s.edge) && s.handed-s.una < sendSpan }
+
+// done reports whether there is nothing left to send, ever.
+func (s *sending) done() bool { return s.stopped || s.ended && before(s.endSN, s.una) }
+
+// handOver gives the machine up to n messages and returns how many bytes they will be on the wire. more says that there
+// was more to give.
+func (c *conversation) handOver(n, limit int) (total int, more bool) {
+	buf := c.mux.message[:c.mux.cfg.maxPayload-kcpHeaderLen]
+	for ; n > 0 && total < limit; n-- {
+		if !c.send.open() {
+			c.send.backlog = c.unsent()
+			if c.send.backlog && c.send.persistAt == 0 && c.send.handed == c.send.edge {
+				c.send.persist = c.mux.trip.probeTimeout()
+				c.send.persistAt = c.mux.now + c.send.persist
+				c.mux.activate(c)
+			}
+			return total, false
+		}
+		size := c.nextMessage(buf)
+		if size == 0 {
+			return total, false
+		}
+		c.kcp.Send(buf[:size])
+		c.send.handed++
+		c.send.handedBytes += size + kcpHeaderLen
+		c.mux.handedBytes += size + kcpHeaderLen
+		total += size + kcpHeaderLen
+	}
+	return total, true
+}
+
+// nextMessage writes the next message to be sent into buf and returns its length, 0 = there is none.
+func (c *conversation) nextMessage(buf []byte) int {
+	s := &c.send
+	switch {
+	case s.stopped || s.ended:
+		return 0
+	case c.id == 0:
+		return c.mux.nextControl(buf)
+	case c.stream == nil:
+		return 0
+	case !s.opened:
+		s.opened = true
+		buf[0] = msgOpen
+		return 1 + copy(buf[1:], c.stream.kind)
+	}
+	n, end := c.stream.pull(buf[1:])
+	switch {
+	case n > 0:
+		buf[0] = msgData
+		return 1 + n
+	case end:
+		s.ended, s.endSN = true, s.handed
+		buf[0] = msgEnd
+		return 1
+	}
+	return 0
+}
+
+// unsent reports whether something was not given to the machine yet.
+func (c *conversation) unsent() bool {
+	switch {
+	case c.send.stopped || c.send.ended:
+		return false
+	case c.id == 0:
+		return len(c.mux.control) > 0
+	case c.stream == nil:
+		return false
+	}
+	n, end := c.stream.queuedOut()
+	return n > 0 || end || !c.send.opened
+}
+
+// letGo takes a data segment from the machine: a new one goes to the pacer; whether an old one is needed again is for
+// us to say.
+func (c *conversation) letGo(seg kcpSegment) {
+	sn := seg.sn - kcpReserve
+	binary.LittleEndian.PutUint32(seg.raw[kcpOffSN:], sn)
+	s := &c.send
+	if sn == s.emitted {
+		s.grow()
+		*s.at(sn) = sentSegment{kcpTS: seg.ts, queued: true}
+		s.emitted++
+		s.outstanding++
+		s.handedBytes -= len(seg.raw)
+		c.mux.handedBytes -= len(seg.raw)
+		c.mux.fresh.push(c, seg.raw)
+		return
+	}
+	if !s.has(sn) {
+		return
+	}
+	st := s.at(sn)
+	st.kcpTS = seg.ts
+	if st.acked || st.queued || s.stopped {
+		return
+	}
+	if !st.lost {
+		if t := c.mux.log.get(st.tx); t != nil && t.state == txFlying && c.mux.now-t.sentAt < kcpFallback+4*c.mux.trip.probeTimeout() {
+			return
+		}
+	}
+	c.sendAgain(sn, seg.raw)
+}
+
+// sendAgain queues segment sn for one more transmission.
+func (c *conversation) sendAgain(sn uint32, raw []byte) {
+	st := c.send.at(sn)
+	if t := c.mux.log.get(st.tx); t != nil {
+		c.mux.log.lose(t)
+	}
+	st.queued, st.lost, st.again = true, false, true
+	c.mux.counts.Retransmitted++
+	c.mux.resend.push(c, raw)
+}
+
+// transmit appends a queued segment to a packet. It returns dst unchanged when it is not needed any more.
+func (c *conversation) transmit(now time.Duration, dst, raw []byte) []byte {
+	sn := binary.LittleEndian.Uint32(raw[kcpOffSN:])
+	if c.dead || c.send.stopped || !c.send.has(sn) {
+		return dst
+	}
+	st := c.send.at(sn)
+	st.queued = false
+	if st.acked {
+		return dst
+	}
+	if sn+1 == c.send.emitted {
+		c.send.tail, c.send.tailSN = append(c.send.tail[:0], raw...), sn
+	}
+	st.tx = c.mux.log.send(now, c.id, sn, binary.LittleEndian.Uint32(raw[kcpOffTS:]), len(raw))
+	start := len(dst)
+	dst = append(dst, raw...)
+	c.stamp(dst[start:], st.tx)
+	return dst
+}
+
+// stamp writes what is up to date now into a segment that leaves.
+func (c *conversation) stamp(seg []byte, ts uint32) {
+	binary.LittleEndian.PutUint16(seg[kcpOffWnd:], c.recv.announce())
+	binary.LittleEndian.PutUint32(seg[kcpOffTS:], ts)
+	binary.LittleEndian.PutUint32(seg[kcpOffUna:], c.recv.next)
+}
+
+// onAcks takes una and the window, which every segment carries, and the acknowledgement in an ACK.
+func (c *conversation) onAcks(seg kcpSegment) error {
+	s := &c.send
+	if before(s.emitted, seg.una) || seg.cmd == kcpAck && !before(seg.sn, s.emitted) {
+		return errSegmentRange
+	}
+	if seg.cmd == kcpAck {
+		c.onAckOf(seg.sn, seg.ts)
+	}
+	if s.stopped {
+		s.una = seg.una
+		return nil
+	}
+	moved := before(s.una, seg.una)
+	for ; before(s.una, seg.una); s.una++ {
+		if st := s.at(s.una); !st.acked {
+			c.covered(s.una, st)
+		}
+	}
+	edge := seg.una + min(uint32(seg.wnd), recvWindowMax)
+	if before(s.edge, edge) {
+		s.edge = edge
+		s.persistAt = 0
+		moved = true
+	}
+	if moved {
+		if s.backlog {
+			s.backlog = false
+			c.mux.makeReady(c)
+		}
+		if int32(s.una-s.fed) > kcpReserve || s.outstanding == 0 {
+			c.mux.flushLater(c)
+		}
+	}
+	return nil
+}
+
+// covered notes that segment sn arrived, as una says, which does not tell when.
+func (c *conversation) covered(sn uint32, st *sentSegment) {
+	c.arrived(sn, st)
+	t := c.mux.log.get(st.tx)
+	switch {
+	case t == nil:
+	case st.again && t.state == txFlying && c.mux.now-t.sentAt < c.mux.trip.min: // it was an earlier transmission
+		c.mux.log.forget(t)
+	default:
+		c.mux.log.ack(c.mux.now, t, false)
+	}
+}
+
+// onAckOf notes the acknowledgement of the transmission ts of segment sn.
+func (c *conversation) onAckOf(sn, ts uint32) {
+	log := &c.mux.log
+	if t := log.get(ts); t != nil && t.conv == c.id && t.sn == sn {
+		log.ack(c.mux.now, t, true)
+	}
+	if !c.send.has(sn) || c.send.stopped {
+		return
+	}
+	st := c.send.at(sn)
+	if st.acked {
+		return
+	}
+	if t := log.get(st.tx); t != nil && t.state == txFlying { // an earlier transmission arrived after all
+		log.forget(t)
+	}
+	if sn != c.send.una { // the one at una is acknowledged by moving una
+		c.mux.marks = append(c.mux.marks, ackMark{c, sn})
+	}
+	c.arrived(sn, st)
+	if before(c.send.maxAcked, sn) || before(c.send.maxAcked, c.send.una) {
+		c.send.maxAcked = sn
+	}
+}
+
+func (c *conversation) arrived(sn uint32, st *sentSegment) {
+	st.acked, st.lost = true, false
+	c.send.outstanding--
+	if c.send.outstanding == 0 || sn == c.send.tailSN {
+		c.send.tail = nil
+	}
+}
+
+// lost notes that the latest transmission of segment sn was lost.
+func (c *conversation) lost(t *transmission) {
+	s := &c.send
+	if !s.has(t.sn) || s.at(t.sn).tx != t.num || s.stopped {
+		return
+	}
+	st := s.at(t.sn)
+	if st.acked || st.queued {
+		return
+	}
+	st.lost = true
+	if !s.lossAny || before(s.lossTS, st.kcpTS) {
+		s.lossTS = st.kcpTS
+	}
+	s.lossAny = true
+	if !c.listed.losing {
+		c.listed.losing = true
+		c.mux.losing = append(c.mux.losing, c)
+	}
+}
+
+// recover has lost segments sent again.
+func (c *conversation) recover() {
+	c.listed.losing = false
+	s := &c.send
+	if c.dead || !s.lossAny {
+		return
+	}
+	s.lossAny = false
+	if s.has(s.tailSN) && s.tail != nil && s.at(s.tailSN).lost {
+		c.sendAgain(s.tailSN, s.tail)
+	}
+	if s.has(s.maxAcked) && s.at(s.maxAcked).acked {
+		c.provoke(s.maxAcked, s.lossTS)
+		s.provoked = true
+		c.mux.flushLater(c)
+	}
+}
+
+// probe sends something again because the acknowledgement of t, the oldest transmission in flight, is overdue.
+func (c *conversation) probe(t *transmission) {
+	s := &c.send
+	if !s.has(t.sn) || s.at(t.sn).tx != t.num || s.stopped {
+		c.mux.log.forget(t)
+		return
+	}
+	switch {
+	case s.has(s.maxAcked) && s.at(s.maxAcked).acked && before(t.sn, s.maxAcked):
+		c.mux.log.lose(t)
+		c.lost(t)
+		c.recover()
+	case s.tail != nil && s.has(s.tailSN) && !s.at(s.tailSN).queued:
+		c.sendAgain(s.tailSN, s.tail)
+	case s.tail == nil:
+		c.mux.log.lose(t)
+		s.at(t.sn).lost = true
+		c.mux.activate(c)
+	}
+}
+
+// askWindow asks a peer that takes nothing whether it does now, because its telling may have been lost.
+func (c *conversation) askWindow(now time.Duration) {
+	if !c.send.backlog || c.send.open() {
+		c.send.persistAt = 0
+		return
+	}
+	c.recv.ask = true
+	c.mux.acknowledgeLater(c)
+	c.send.persist = min(2*c.send.persist, maxAskPause)
+	c.send.persistAt = now + c.send.persist
+}
+
+// linger gives up a closed stream whose data does not move.
+func (c *conversation) linger(now time.Duration) {
+	if c.send.una == c.unaCheck {
+		c.mux.resetStream(c, &ResetError{Code: ResetAbandoned})
+		return
+	}
+	c.unaCheck = c.send.una
+	c.lingerAt = now + lingerPeriod
+}
+
+// stop ends the sending direction without further ado, because nobody reads at the other side.
+func (c *conversation) stop(err error) {
+	if c.send.stopped {
+		return
+	}
+	c.send.stopped = true
+	c.forgetFlights()
+	c.send.persistAt, c.send.backlog = 0, false
+	if c.stream != nil {
+		c.stream.endWrite(err)
+	}
+}
+
+// forgetFlights takes what this conversation has in flight out of the books.
+func (c *conversation) forgetFlights() {
+	s := &c.send
+	for sn := s.una; sn != s.emitted; sn++ {
+		if t := c.mux.log.get(s.at(sn).tx); t != nil && t.state == txFlying && t.conv == c.id && t.sn == sn {
+			c.mux.log.forget(t)
+		}
+	}
+	c.mux.handedBytes -= s.handedBytes
+	s.handedBytes = 0
+	s.handed = s.emitted
+	s.outstanding = 0
+	s.tail = nil
+}

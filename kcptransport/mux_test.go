@@ -1,0 +1,176 @@
+package kcptransport
+
+import (
+	"bytes"
+	"crypto/sha256"
+	"errors"
+	"fmt"
+	"io"
+	"sync"
+	"testing"
+	"time"
+)
+
+func TestMuxEcho(t *testing.T) {
+	inBubble(t, pathModel{delay: 10 * time.Millisecond}, func(t *testing.T, p *muxPair) {
+		s := p.open(p.a, "echo")
+		start := time.Now()
+		s.Write([]byte("hello"))
+		r := p.accept(p.b)
+		if r.Kind() != "echo" || r.ID() != s.ID() {
+			t.Fatalf("accepted %q, stream %d", r.Kind(), r.ID())
+		}
+		p.wantRead(r, "hello")
+		if d := time.Since(start); d != 10*time.Millisecond {
+			t.Errorf("the first message took %v", d)
+		}
+		for i := range 100 {
+			start := time.Now()
+			msg := fmt.Sprint("message ", i)
+			r.Write([]byte(msg))
+			p.wantRead(s, msg)
+			s.Write([]byte(msg))
+			p.wantRead(r, msg)
+			if d := time.Since(start); d != 20*time.Millisecond {
+				t.Errorf("round trip %d took %v", i, d)
+			}
+		}
+		s.Close()
+		p.wantEOF(r)
+		r.Close()
+		p.wantIdle()
+		if p.a.stats().Streams != 0 || p.b.stats().Streams != 0 {
+			t.Errorf("%d and %d streams are left", p.a.stats().Streams, p.b.stats().Streams)
+		}
+	})
+}
+
+// transfer sends n bytes over one stream and returns how long it took until the last was read.
+func transfer(t testing.TB, p *muxPair, n int64) time.Duration {
+	t.Helper()
+	start := time.Now()
+	s := p.open(p.a, "bulk")
+	var wg sync.WaitGroup
+	wg.Go(func() {
+		buf := make([]byte, 64<<10)
+		if _, err := io.CopyBuffer(struct{ io.Writer }{s}, pattern(7, n), buf); err != nil {
+			t.Error(err)
+		}
+		s.CloseWrite()
+	})
+	r := p.accept(p.b)
+	got, want := sha256.New(), sha256.New()
+	m, err := io.Copy(got, struct{ io.Reader }{r})
+	if err != nil || m != n {
+		t.Fatalf("read %d of %d bytes: %v", m, n, err)
+	}
+	took := time.Since(start)
+	wg.Wait()
+	io.Copy(want, pattern(7, n))
+	if !bytes.Equal(got.Sum(nil), want.Sum(nil)) {
+		t.Fatal("the bytes differ")
+	}
+	r.Close()
+	s.Close()
+	return took
+}
+
+func TestMuxIntegrity(t *testing.T) {
+	for _, c := range []struct {
+		name  string
+		bytes int64
+		model pathModel
+	}{
+		{"clean", 64 << 20, pathModel{rate: 1e9, delay: 5 * time.Millisecond, queue: 1 << 20}},
+		{"loss 2 %", 64 << 20, pathModel{rate: 1e9, delay: 5 * time.Millisecond, queue: 1 << 20, loss: 0.02}},
+		{"loss 10 %", 64 << 20, pathModel{rate: 1e9, delay: 5 * time.Millisecond, queue: 1 << 20, loss: 0.1}},
+		{"reordering and duplicates", 16 << 20, pathModel{rate: 1e9, delay: 5 * time.Millisecond, jitter: 3 * time.Millisecond, duplicate: 0.05, loss: 0.01}},
+		{"loss 30 %", 1 << 20, pathModel{rate: 1e8, delay: 25 * time.Millisecond, loss: 0.3}},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			inBubble(t, c.model, func(t *testing.T, p *muxPair) {
+				took := transfer(t, p, c.bytes)
+				p.wantIdle()
+				s := p.a.stats()
+				t.Logf("%.0f Mbit/s, %d turns, %+v", float64(c.bytes)*8/took.Seconds()/1e6, p.turns, s.muxCounts)
+			})
+		})
+	}
+}
+
+func TestMuxGoodput(t *testing.T) {
+	for _, c := range []struct {
+		loss, burst, want float64
+		delay             time.Duration
+	}{
+		{0, 0, 0.88, 25 * time.Millisecond}, {0.01, 0, 0.8, 25 * time.Millisecond}, {0.02, 0, 0.75, 25 * time.Millisecond},
+		{0.05, 0, 0.75, 25 * time.Millisecond}, {0.1, 0, 0.6, 25 * time.Millisecond}, {0.008, 0.86, 0.7, 25 * time.Millisecond},
+		{0, 0, 0.7, 100 * time.Millisecond},
+	} {
+		t.Run(fmt.Sprintf("%v %v %v", c.delay, c.loss, c.burst), func(t *testing.T) {
+			rtt := 2 * c.delay
+			model := pathModel{rate: 100e6, delay: c.delay, loss: c.loss, burst: c.burst, queue: int(100e6 / 8 * rtt.Seconds())}
+			inBubble(t, model, func(t *testing.T, p *muxPair) {
+				const n = 64 << 20
+				took := transfer(t, p, n)
+				share := n * 8 / took.Seconds() / 100e6
+				s := p.a.stats()
+				t.Logf("%.3f of the link, wire %.3f, max queue %v, %+v", share, float64(p.ab.bytes)/n, p.ab.maxQueue, s)
+				if share < c.want {
+					t.Errorf("goodput is %.3f of the link, want %.2f", share, c.want)
+				}
+			})
+		})
+	}
+}
+
+func TestStreamHalfClose(t *testing.T) {
+	inBubble(t, pathModel{delay: 10 * time.Millisecond}, func(t *testing.T, p *muxPair) {
+		s := p.open(p.a, "k")
+		s.Write([]byte("question"))
+		s.CloseWrite()
+		if _, err := s.Write([]byte("x")); err == nil {
+			t.Error("Write works after CloseWrite")
+		}
+		r := p.accept(p.b)
+		q, err := io.ReadAll(r)
+		if err != nil || string(q) != "question" {
+			t.Fatalf("%q, %v", q, err)
+		}
+		r.Write([]byte("answer"))
+		r.Close()
+		a, err := io.ReadAll(s)
+		if err != nil || string(a) != "answer" {
+			t.Fatalf("%q, %v", a, err)
+		}
+		s.Close()
+		p.wantIdle()
+		if p.a.stats().Streams != 0 || p.b.stats().Streams != 0 {
+			t.Errorf("%d and %d streams are left", p.a.stats().Streams, p.b.stats().Streams)
+		}
+	})
+}
+
+func TestStreamReset(t *testing.T) {
+	inBubble(t, pathModel{delay: 10 * time.Millisecond, loss: 0.1}, func(t *testing.T, p *muxPair) {
+		s := p.open(p.a, "k")
+		s.Write([]byte("x"))
+		r := p.accept(p.b)
+		p.wantRead(r, "x")
+		s.Reset(42)
+		var reset *ResetError
+		if _, err := r.Read(make([]byte, 1)); !errors.As(err, &reset) || reset.Code != 42 || !reset.Remote {
+			t.Errorf("Read of the other side: %v", err)
+		}
+		if _, err := r.Write(make([]byte, 1)); !errors.As(err, &reset) || reset.Code != 42 || !reset.Remote {
+			t.Errorf("Write of the other side: %v", err)
+		}
+		if _, err := s.Read(make([]byte, 1)); !errors.As(err, &reset) || reset.Code != 42 || reset.Remote {
+			t.Errorf("Read of this side: %v", err)
+		}
+		p.wantIdle()
+		if p.a.stats().Streams != 0 || p.b.stats().Streams != 0 || p.a.opened != 0 || p.b.peerOpen != 0 {
+			t.Errorf("%d and %d streams are left", p.a.stats().Streams, p.b.stats().Streams)
+		}
+	})
+}

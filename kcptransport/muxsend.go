@@ -1,0 +1,354 @@
+package kcptransport
+
+import "time"
+
+const (
+	handPortion  = 16                    // messages a stream hands over before it is another's turn
+	pacerQueue   = 12 * time.Millisecond // at most so much waits for the pacer, or KCP would take it for lost
+	pacerMinimum = 32                    // segments that may wait for it in any case
+	maxProbes    = 6                     // doublings of the pause between probes
+	maxProbeWait = 2 * time.Second
+)
+
+// advance does what time, and the calls of users, made due.
+func (m *mux) advance(now time.Time) {
+	m.setNow(now)
+	if m.closed {
+		return
+	}
+	m.lookAtNoticed()
+	if m.noPath {
+		return
+	}
+	if m.lossAt != 0 && m.lossAt <= m.now {
+		m.findLosses()
+	}
+	if at := m.probeAt(); at != 0 && at <= m.now {
+		m.probe()
+	}
+	kept := m.active[:0]
+	for _, c := range m.active {
+		if c.listed.active = c.tick(m.now); c.listed.active {
+			kept = append(kept, c)
+		}
+	}
+	clear(m.active[len(kept):])
+	m.active = kept
+	m.fill()
+}
+
+// lookAtNoticed looks at the streams whose methods were called.
+func (m *mux) lookAtNoticed() {
+	m.mu.Lock()
+	m.noticed, m.noticedIn = m.noticedIn[:0], m.noticed
+	m.mu.Unlock()
+	for _, s := range m.noticedIn {
+		m.lookAt(s)
+	}
+	clear(m.noticedIn)
+}
+
+func (m *mux) lookAt(s *Stream) {
+	c := m.convs[s.id]
+	if c == nil {
+		if c = m.born(s); c == nil {
+			return
+		}
+	}
+	wants := s.take()
+	switch {
+	case c.stream != s:
+		return
+	case wants.reset:
+		m.unaccept(s)
+		m.release(c)
+		m.sendControl(controlReset, c.id, wants.resetCode, c)
+		return
+	case wants.closed && !c.recv.closed:
+		c.recv.closed = true
+		c.unaCheck, c.lingerAt = c.send.una, m.now+lingerPeriod
+		m.activate(c)
+		if !c.recv.ended {
+			m.sendControl(controlStop, c.id, 0, nil)
+		}
+	}
+	c.drain()
+	m.makeReady(c)
+	m.finish(c)
+}
+
+// born makes the conversation of a stream that open gave out. Of a finished stream it makes none.
+func (m *mux) born(s *Stream) *conversation {
+	if !m.ours(s.id) || before(convIndex(s.id), m.bornNext) {
+		return nil
+	}
+	m.bornNext = convIndex(s.id) + 1
+	c := newConversation(m, s.id)
+	c.stream = s
+	c.recv.opened = true
+	m.convs[s.id] = c
+	return c
+}
+
+// The lists. A conversation is in each at most once.
+
+func (m *mux) makeReady(c *conversation) {
+	if !c.listed.ready && !c.dead {
+		c.listed.ready = true
+		m.ready = append(m.ready, c)
+	}
+}
+
+func (m *mux) acknowledgeLater(c *conversation) {
+	if !c.listed.acking {
+		c.listed.acking = true
+		m.acking = append(m.acking, c)
+	}
+}
+
+func (m *mux) flushLater(c *conversation) {
+	if !c.listed.flushing {
+		c.listed.flushing = true
+		m.flushing = append(m.flushing, c)
+	}
+}
+
+func (m *mux) activate(c *conversation) {
+	if !c.listed.active && !c.dead {
+		c.listed.active = true
+		m.active = append(m.active, c)
+	}
+}
+
+// fill moves data of users into KCP, as far as the controller and the pacer's queue allow, and lets KCP send.
+func (m *mux) fill() {
+	limit := m.ctrl.window() - m.log.inflight
+	if rate := m.ctrl.rate(); rate > 0 {
+		limit = min(limit, max(int(rate*pacerQueue.Seconds()), pacerMinimum*m.cfg.maxPayload))
+	}
+	limit -= m.fresh.bytes() + m.handedBytes
+	for limit > 0 && len(m.ready) > 0 {
+		m.ready, m.spare = m.spare[:0], m.ready
+		for i, c := range m.spare {
+			if limit <= 0 {
+				m.ready = append(m.ready, m.spare[i:]...) // they are first next time
+				break
+			}
+			limit -= m.fillFrom(c, limit)
+		}
+		clear(m.spare)
+	}
+	for _, c := range m.flushing {
+		c.listed.flushing = false
+		c.flush()
+	}
+	clear(m.flushing)
+	m.flushing = m.flushing[:0]
+	if limit > 0 && m.fresh.empty() && m.resend.empty() && m.handedBytes == 0 {
+		m.log.idle()
+	}
+}
+
+func (m *mux) fillFrom(c *conversation, limit int) int {
+	c.listed.ready = false
+	if c.dead {
+		return 0
+	}
+	n, more := c.handOver(handPortion, limit)
+	if n > 0 {
+		m.flushLater(c)
+		m.activate(c)
+	}
+	if more {
+		m.makeReady(c)
+	}
+	return n
+}
+
+// poll appends the segments of one packet that may leave now. It is called until it says that there is none.
+func (m *mux) poll(now time.Time, dst []byte) ([]byte, bool) {
+	m.setNow(now)
+	if m.closed || m.noPath {
+		return dst, false
+	}
+	start := len(dst)
+	limit := start + m.cfg.maxPayload
+	dst, room := m.pollAcks(dst, limit)
+	if room {
+		dst = m.pollData(dst, limit)
+	}
+	return dst, len(dst) > start
+}
+
+// pollAcks appends what is not paced. It reports whether there may be room left.
+func (m *mux) pollAcks(dst []byte, limit int) (_ []byte, room bool) {
+	for i, c := range m.acking {
+		var done bool
+		if dst, done = c.appendAcks(dst, limit); !done {
+			n := copy(m.acking, m.acking[i:])
+			clear(m.acking[n:])
+			m.acking = m.acking[:n]
+			return dst, false
+		}
+		c.listed.acking = false
+	}
+	clear(m.acking)
+	m.acking = m.acking[:0]
+	return dst, true
+}
+
+// pollData appends data as far as the pacer allows: what is sent again first.
+func (m *mux) pollData(dst []byte, limit int) []byte {
+	m.pace.refill(m.now, m.ctrl.rate())
+	for {
+		q := &m.resend
+		if q.empty() {
+			q = &m.fresh
+			if len(m.ready) > 0 && q.bytes() < pacerMinimum/2*m.cfg.maxPayload {
+				m.fill()
+			}
+			if q.empty() {
+				return dst
+			}
+		}
+		c, raw := q.front()
+		if !m.pace.allows() || len(dst)+len(raw) > limit {
+			return dst
+		}
+		start := len(dst)
+		dst = c.transmit(m.now, dst, raw)
+		q.pop()
+		if n := len(dst) - start; n > 0 {
+			m.pace.spend(n)
+			m.counts.Sent++
+		}
+	}
+}
+
+// probeAt returns when an acknowledgement is overdue (RFC 8985 section 7), 0 = none is awaited.
+func (m *mux) probeAt() time.Duration {
+	if m.log.inflight == 0 {
+		return 0
+	}
+	m.log.advanceOldest()
+	wait := m.trip.probeTimeout()
+	since := max(m.log.at(m.log.oldest).sentAt, m.lastAck)
+	if m.probes > 0 {
+		wait = min(wait<<min(m.probes, maxProbes), max(maxProbeWait, wait))
+		since = m.lastProbe
+	}
+	return since + wait
+}
+
+// probe sends something again, to find out what arrived.
+func (m *mux) probe() {
+	t := m.log.at(m.log.oldest)
+	m.probes++
+	m.lastProbe = m.now
+	m.counts.Probes++
+	if c := m.convs[t.conv]; c != nil {
+		c.probe(t)
+	} else {
+		m.log.forget(t)
+	}
+	m.findLosses()
+}
+
+// next returns when advance has something to do; the zero time = never, unless something happens.
+func (m *mux) next() time.Time {
+	if m.closed || m.noPath {
+		return time.Time{}
+	}
+	t := earliest(m.lossAt, m.probeAt())
+	if !m.fresh.empty() || !m.resend.empty() {
+		t = earliest(t, m.pace.when())
+	}
+	for _, c := range m.active {
+		t = earliest(t, c.due())
+	}
+	if t == 0 {
+		return time.Time{}
+	}
+	return m.start.Add(t)
+}
+
+// blocked says whether there is no path. Without one nothing leaves.
+func (m *mux) blocked(blocked bool) {
+	if m.noPath == blocked {
+		return
+	}
+	m.noPath = blocked
+	if !blocked {
+		m.retry()
+	}
+}
+
+// pathChanged says that what is sent from now on travels by another path.
+func (m *mux) pathChanged(now time.Time) {
+	m.setNow(now)
+	m.log.epoch++
+	m.log.batch = txBatch{}
+	m.trip = rttEstimator{}
+	m.ctrl.reset(m.now, 0)
+	m.pace = pacer{at: m.now, credit: pacingMin}
+	m.retry()
+}
+
+// hintRTT tells the round trip of the path as probes measured it; it is used until data measures it.
+func (m *mux) hintRTT(rtt time.Duration) {
+	if m.trip.smoothed == 0 && rtt > 0 {
+		m.trip.hint(rtt)
+		m.ctrl.reset(m.now, rtt)
+	}
+}
+
+// retry makes the next probe due at once: what was sent before may be lost.
+func (m *mux) retry() {
+	if m.log.inflight > 0 {
+		m.probes, m.lastProbe, m.lastAck = 1, m.now-maxProbeWait-m.trip.probeTimeout(), m.now
+	}
+}
+
+// pending reports whether something waits to be sent or acknowledged.
+func (m *mux) pending() bool {
+	m.mu.Lock()
+	noticed := len(m.noticed) > 0
+	m.mu.Unlock()
+	if noticed || m.handedBytes > 0 || !m.fresh.empty() || !m.resend.empty() || len(m.ready) > 0 {
+		return !m.closed
+	}
+	for _, c := range m.convs {
+		if c.send.outstanding > 0 || c.unsent() {
+			return true
+		}
+	}
+	return false
+}
+
+// rtt returns the smoothed round trip of the path as measured by data, 0 = not known.
+func (m *mux) rtt() time.Duration { return m.trip.smoothed }
+
+// muxStats is what stats returns.
+type muxStats struct {
+	muxCounts
+	Streams      int           // open
+	SRTT, MinRTT time.Duration // 0 = not measured
+	InFlight     int           // bytes
+	Window       int           // bytes that may be in flight
+	Rate         float64       // bytes a second at which data leaves, 0 = not known
+	Loss         float64       // part of the segments that were lost, 0 to 1
+}
+
+func (m *mux) stats() muxStats {
+	s := muxStats{
+		muxCounts: m.counts, Streams: len(m.convs), SRTT: m.trip.smoothed, MinRTT: m.trip.min, InFlight: m.log.inflight,
+		Window: m.ctrl.window(), Rate: m.ctrl.rate(),
+	}
+	if m.convs[0] != nil {
+		s.Streams--
+	}
+	if s.Sent > 0 {
+		s.Loss = float64(s.Lost) / float64(s.Sent)
+	}
+	return s
+}
