@@ -12,7 +12,7 @@ import (
 )
 
 func TestMuxEcho(t *testing.T) {
-	inBubble(t, pathModel{delay: 10 * time.Millisecond}, func(t *testing.T, p *muxPair) {
+	inBubble(t, simModel{delay: 10 * time.Millisecond}, func(t *testing.T, p *muxPair) {
 		s := p.open(p.a, "echo")
 		start := time.Now()
 		s.Write([]byte("hello"))
@@ -79,13 +79,13 @@ func TestMuxIntegrity(t *testing.T) {
 	for _, c := range []struct {
 		name  string
 		bytes int64
-		model pathModel
+		model simModel
 	}{
-		{"clean", 64 << 20, pathModel{rate: 1e9, delay: 5 * time.Millisecond, queue: 1 << 20}},
-		{"loss 2 %", 64 << 20, pathModel{rate: 1e9, delay: 5 * time.Millisecond, queue: 1 << 20, loss: 0.02}},
-		{"loss 10 %", 64 << 20, pathModel{rate: 1e9, delay: 5 * time.Millisecond, queue: 1 << 20, loss: 0.1}},
-		{"reordering and duplicates", 16 << 20, pathModel{rate: 1e9, delay: 5 * time.Millisecond, jitter: 3 * time.Millisecond, duplicate: 0.05, loss: 0.01}},
-		{"loss 30 %", 1 << 20, pathModel{rate: 1e8, delay: 25 * time.Millisecond, loss: 0.3}},
+		{"clean", 64 << 20, simModel{rate: 1e9, delay: 5 * time.Millisecond, queue: 1 << 20}},
+		{"loss 2 %", 64 << 20, simModel{rate: 1e9, delay: 5 * time.Millisecond, queue: 1 << 20, loss: 0.02}},
+		{"loss 10 %", 64 << 20, simModel{rate: 1e9, delay: 5 * time.Millisecond, queue: 1 << 20, loss: 0.1}},
+		{"reordering and duplicates", 16 << 20, simModel{rate: 1e9, delay: 5 * time.Millisecond, jitter: 3 * time.Millisecond, duplicate: 0.05, loss: 0.01}},
+		{"loss 30 %", 1 << 20, simModel{rate: 1e8, delay: 25 * time.Millisecond, loss: 0.3}},
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			inBubble(t, c.model, func(t *testing.T, p *muxPair) {
@@ -109,7 +109,7 @@ func TestMuxGoodput(t *testing.T) {
 	} {
 		t.Run(fmt.Sprintf("%v %v %v", c.delay, c.loss, c.burst), func(t *testing.T) {
 			rtt := 2 * c.delay
-			model := pathModel{rate: 100e6, delay: c.delay, loss: c.loss, burst: c.burst, queue: int(100e6 / 8 * rtt.Seconds())}
+			model := simModel{rate: 100e6, delay: c.delay, loss: c.loss, burst: c.burst, queue: int(100e6 / 8 * rtt.Seconds())}
 			inBubble(t, model, func(t *testing.T, p *muxPair) {
 				const n = 64 << 20
 				took := transfer(t, p, n)
@@ -125,7 +125,7 @@ func TestMuxGoodput(t *testing.T) {
 }
 
 func TestStreamHalfClose(t *testing.T) {
-	inBubble(t, pathModel{delay: 10 * time.Millisecond}, func(t *testing.T, p *muxPair) {
+	inBubble(t, simModel{delay: 10 * time.Millisecond}, func(t *testing.T, p *muxPair) {
 		s := p.open(p.a, "k")
 		s.Write([]byte("question"))
 		s.CloseWrite()
@@ -152,7 +152,7 @@ func TestStreamHalfClose(t *testing.T) {
 }
 
 func TestStreamReset(t *testing.T) {
-	inBubble(t, pathModel{delay: 10 * time.Millisecond, loss: 0.1}, func(t *testing.T, p *muxPair) {
+	inBubble(t, simModel{delay: 10 * time.Millisecond, loss: 0.1}, func(t *testing.T, p *muxPair) {
 		s := p.open(p.a, "k")
 		s.Write([]byte("x"))
 		r := p.accept(p.b)

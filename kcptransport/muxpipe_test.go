@@ -16,7 +16,7 @@ import (
 
 // A simulated path between two muxes, in virtual time. It works on what poll makes, so there is neither encryption nor
 // a socket, and packetOverhead stands for them.
-type pathModel struct {
+type simModel struct {
 	rate      float64 // bits a second, 0 = no limit
 	delay     time.Duration
 	jitter    time.Duration // uniform, reorders
@@ -33,9 +33,9 @@ type packetInFlight struct {
 	data []byte
 }
 
-// testPath is one direction.
-type testPath struct {
-	model    pathModel
+// simPath is one direction.
+type simPath struct {
+	model    simModel
 	rng      *rand.Rand
 	busyTill time.Duration
 	lastLost bool
@@ -45,7 +45,7 @@ type testPath struct {
 	maxQueue                      time.Duration
 }
 
-func (p *testPath) send(now time.Duration, data []byte) {
+func (p *simPath) send(now time.Duration, data []byte) {
 	p.sent++
 	size := len(data) + packetOverhead
 	p.bytes += size
@@ -84,7 +84,7 @@ func (p *testPath) send(now time.Duration, data []byte) {
 }
 
 // receive returns the next packet that has arrived by now.
-func (p *testPath) receive(now time.Duration) []byte {
+func (p *simPath) receive(now time.Duration) []byte {
 	if len(p.flying) == 0 || p.flying[0].at > now {
 		return nil
 	}
@@ -97,7 +97,7 @@ func (p *testPath) receive(now time.Duration) []byte {
 type muxPair struct {
 	t      testing.TB
 	a, b   *mux
-	ab, ba *testPath
+	ab, ba *simPath
 	start  time.Time
 	wakeC  chan struct{}
 	stopC  chan struct{}
@@ -115,13 +115,13 @@ func withStreams(n int) pairOption {
 }
 
 // newMuxPair joins two muxes; it runs until the test ends or stop is called.
-func newMuxPair(t testing.TB, model pathModel, options ...pairOption) *muxPair {
+func newMuxPair(t testing.TB, model simModel, options ...pairOption) *muxPair {
 	p := &muxPair{
 		t: t, start: time.Now(), wakeC: make(chan struct{}, 1), stopC: make(chan struct{}), doneC: make(chan struct{}),
 		calls: make(chan func()),
 	}
-	p.ab = &testPath{model: model, rng: rand.New(rand.NewPCG(1, 2))}
-	p.ba = &testPath{model: model, rng: rand.New(rand.NewPCG(3, 4))}
+	p.ab = &simPath{model: model, rng: rand.New(rand.NewPCG(1, 2))}
+	p.ba = &simPath{model: model, rng: rand.New(rand.NewPCG(3, 4))}
 	a := muxConfig{even: true, maxPayload: 1204, now: p.start, wake: p.wake, local: testAddr(1), remote: testAddr(2)}
 	b := a
 	b.even, b.local, b.remote = false, a.remote, a.local
@@ -207,7 +207,7 @@ func (p *muxPair) turn(now time.Time) time.Time {
 			next = at
 		}
 	}
-	for _, path := range []*testPath{p.ab, p.ba} {
+	for _, path := range []*simPath{p.ab, p.ba} {
 		if len(path.flying) > 0 {
 			if at := p.start.Add(path.flying[0].at); next.IsZero() || at.Before(next) {
 				next = at
@@ -217,7 +217,7 @@ func (p *muxPair) turn(now time.Time) time.Time {
 	return next
 }
 
-func (p *muxPair) feed(m, peer *mux, from *testPath, now time.Time, t time.Duration) {
+func (p *muxPair) feed(m, peer *mux, from *simPath, now time.Time, t time.Duration) {
 	any := false
 	for data := from.receive(t); data != nil; data = from.receive(t) {
 		any = true
@@ -232,7 +232,7 @@ func (p *muxPair) feed(m, peer *mux, from *testPath, now time.Time, t time.Durat
 	}
 }
 
-func (p *muxPair) drain(m, peer *mux, to *testPath, now time.Time, t time.Duration) {
+func (p *muxPair) drain(m, peer *mux, to *simPath, now time.Time, t time.Duration) {
 	m.advance(now)
 	for {
 		packet, ok := m.poll(now, []byte{0})
@@ -250,7 +250,7 @@ func (p *muxPair) drain(m, peer *mux, to *testPath, now time.Time, t time.Durati
 }
 
 // inBubble runs a test in virtual time with a pair that is stopped at the end.
-func inBubble(t *testing.T, model pathModel, f func(t *testing.T, p *muxPair), options ...pairOption) {
+func inBubble(t *testing.T, model simModel, f func(t *testing.T, p *muxPair), options ...pairOption) {
 	t.Helper()
 	synctest.Test(t, func(t *testing.T) {
 		p := newMuxPair(t, model, options...)

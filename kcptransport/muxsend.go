@@ -6,8 +6,8 @@ const (
 	handPortion  = 16                    // messages a stream hands over before it is another's turn
 	pacerQueue   = 12 * time.Millisecond // at most so much waits for the pacer, or KCP would take it for lost
 	pacerMinimum = 32                    // segments that may wait for it in any case
-	maxProbes    = 6                     // doublings of the pause between probes
-	maxProbeWait = 2 * time.Second
+	maxTailDoublings    = 6                     // doublings of the pause between probes
+	maxTailWait = 2 * time.Second
 )
 
 // advance does what time, and the calls of users, made due.
@@ -234,7 +234,7 @@ func (m *mux) probeAt() time.Duration {
 	wait := m.trip.probeTimeout()
 	since := max(m.log.at(m.log.oldest).sentAt, m.lastAck)
 	if m.probes > 0 {
-		wait = min(wait<<min(m.probes, maxProbes), max(maxProbeWait, wait))
+		wait = min(wait<<min(m.probes, maxTailDoublings), max(maxTailWait, wait))
 		since = m.lastProbe
 	}
 	return since + wait
@@ -305,7 +305,7 @@ func (m *mux) hintRTT(rtt time.Duration) {
 // retry makes the next probe due at once: what was sent before may be lost.
 func (m *mux) retry() {
 	if m.log.inflight > 0 {
-		m.probes, m.lastProbe, m.lastAck = 1, m.now-maxProbeWait-m.trip.probeTimeout(), m.now
+		m.probes, m.lastProbe, m.lastAck = 1, m.now-maxTailWait-m.trip.probeTimeout(), m.now
 	}
 }
 
