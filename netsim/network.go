@@ -1,0 +1,115 @@
+package netsim
+
+import (
+	"errors"
+	"math/rand/v2"
+	"net/netip"
+	"sync"
+	"time"
+)
+
+// Config configures a network. The zero value will do.
+type Config struct {
+	Seed uint64 // decides loss, jitter and random ports
+}
+
+// A Network is one virtual internet. Its methods, and those of everything in
+// it, may be called from any goroutine.
+type Network struct {
+	mu        sync.Mutex // guards everything below and everything in the network
+	start     time.Time
+	rand      *rand.Rand
+	internet  *Segment
+	hosts     []*Host
+	routers   []*Router
+	written   []*packet // by sockets, not yet seen by the scheduler
+	events    eventHeap
+	order     uint64 // counts events, so that those of one instant keep their order
+	free      *packet
+	ready     []*Conn // that got packets in this turn
+	partition map[[2]*Host]bool
+	ledger    ledger
+	closed    bool
+
+	wake chan struct{} // holds one token when there is news for the scheduler
+	done chan struct{} // closed when the scheduler has ended
+}
+
+// New starts a network. It must be closed.
+func New(cfg Config) *Network {
+	n := &Network{
+		start:     time.Now(),
+		rand:      rand.New(rand.NewPCG(cfg.Seed, 0x78707067)),
+		partition: map[[2]*Host]bool{},
+		wake:      make(chan struct{}, 1),
+		done:      make(chan struct{}),
+	}
+	n.internet = &Segment{net: n, name: "internet", owners: map[netip.Addr]*iface{}}
+	go n.run()
+	return n
+}
+
+// Internet returns the segment of public addresses.
+func (n *Network) Internet() *Segment { return n.internet }
+
+// Close closes every socket and stops the network. Packets under way count as
+// dropped. It returns an error when the ledger does not balance.
+func (n *Network) Close() error {
+	n.mu.Lock()
+	if n.closed {
+		n.mu.Unlock()
+		<-n.done
+		return nil
+	}
+	n.closed = true
+	for _, h := range n.hosts {
+		for _, c := range h.allConns() {
+			c.close()
+		}
+	}
+	n.mu.Unlock()
+	n.poke()
+	<-n.done
+
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	for _, p := range n.written {
+		n.ledger.sent++
+		n.drop(p, DropClosed)
+	}
+	n.written = nil
+	for len(n.events) > 0 {
+		n.drop(n.events.pop().packet, DropClosed)
+	}
+	return n.ledger.check()
+}
+
+// Partition stops everything between two hosts, whatever the way, until Heal.
+func (n *Network) Partition(a, b *Host) { n.setPartition(a, b, true) }
+
+// Heal undoes Partition.
+func (n *Network) Heal(a, b *Host) { n.setPartition(a, b, false) }
+
+func (n *Network) setPartition(a, b *Host, on bool) {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	for _, pair := range [][2]*Host{{a, b}, {b, a}} {
+		if on {
+			n.partition[pair] = true
+		} else {
+			delete(n.partition, pair)
+		}
+	}
+}
+
+// now is the network's time: since its start, in nanoseconds.
+func (n *Network) now() int64 { return int64(time.Since(n.start)) }
+
+func (n *Network) poke() {
+	select {
+	case n.wake <- struct{}{}:
+	default:
+	}
+}
+
+var errNetworkClosed = errors.New("netsim: the network is closed")

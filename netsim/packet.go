@@ -1,0 +1,61 @@
+package netsim
+
+import (
+	"net/netip"
+)
+
+// Sizes of what a datagram travels in, in bytes.
+const (
+	headers4 = 20 + 8 // IPv4 and UDP
+	headers6 = 40 + 8 // IPv6 and UDP
+)
+
+const (
+	maxDatagram = 65507
+	bufferSize  = 2048 // of a pooled packet; larger ones grow theirs
+	defaultTTL  = 64
+)
+
+// A packet is a UDP datagram under way. Packets are pooled by the network.
+type packet struct {
+	src, dst netip.AddrPort
+	data     []byte
+	ttl      int
+	origin   *Host
+	at       int64  // when it was written
+	seq      uint64 // counts what its host wrote
+	next     *packet
+}
+
+// size is how many bytes the packet takes up on a link.
+func (p *packet) size() int {
+	if p.dst.Addr().Is4() {
+		return len(p.data) + headers4
+	}
+	return len(p.data) + headers6
+}
+
+// newPacket takes a packet from the pool and copies data. n.mu is held.
+func (n *Network) newPacket(data []byte) *packet {
+	p := n.free
+	if p == nil {
+		p = &packet{data: make([]byte, 0, bufferSize)}
+	} else {
+		n.free = p.next
+		p.next = nil
+	}
+	p.data = append(p.data[:0], data...)
+	return p
+}
+
+// recycle gives a packet back to the pool. n.mu is held.
+func (n *Network) recycle(p *packet) {
+	*p = packet{data: p.data[:0], next: n.free}
+	n.free = p
+}
+
+// drop ends a packet's way. n.mu is held.
+func (n *Network) drop(p *packet, why DropReason) {
+	n.ledger.dropped[why]++
+	n.recycle(p)
+}
