@@ -8,6 +8,11 @@ import (
 	"time"
 )
 
+// errPatience is the cause of a context that ended because Discover won't wait any longer.
+var errPatience = errors.New("out of patience")
+
+var errNoServer = errors.New("not an address with a port")
+
 // Result is what one server told.
 type Result struct {
 	Server netip.AddrPort // who was asked
@@ -24,22 +29,111 @@ type Result struct {
 // Binding asks one server for the address that it sees. Without an answer it fails after 39.5 s with the default
 // timing, or when ctx ends. Errors are [*ResponseError], [*TimeoutError] or wrap that of ctx.
 func (c *Client) Binding(ctx context.Context, server netip.AddrPort) (Result, error) {
-	server = netip.AddrPortFrom(server.Addr().Unmap(), server.Port())
-	if !server.Addr().IsValid() || server.Addr().IsUnspecified() || server.Port() == 0 {
-		return Result{}, failure(server, errors.New("not an address with a port"))
-	}
-	x, err := c.exchange(ctx, server)
-	switch {
-	case err != nil:
-		return Result{}, err
-	case x.failed:
-		return Result{}, &ResponseError{Server: server, Code: x.code, Reason: x.reason, Alternate: x.alternate}
-	case len(x.unknown) > 0:
-		// https://www.rfc-editor.org/rfc/rfc8489.html#section-6.3.3: such a response fails the transaction.
-		return Result{}, failure(server, fmt.Errorf("the answer needs attributes that are unknown here: %v (try another server)", x.unknown))
-	}
-	return Result{
-		Server: server, Mapped: x.mapped, Other: x.other, Origin: x.origin,
-		RTT: x.rtt, Requests: x.requests,
-	}, nil
+	var o outcome
+	c.ask(ctx, []netip.AddrPort{unmap(server)}, func(_ int, got outcome) { o = got })
+	return o.result, o.err
 }
+
+// outcome is how a transaction ended.
+type outcome struct {
+	result Result
+	err    error
+}
+
+// asking is a set of transactions, one for each server. One goroutine runs all of them, so that requests leave in the
+// order of the servers.
+type asking struct {
+	client       *Client
+	transactions []*transaction
+	answers      chan answer
+	done         func(server int, o outcome)
+	open         int // transactions that have not ended
+}
+
+// ask runs a transaction with each server and calls done for each in the order in which they end. It returns when all
+// have ended.
+func (c *Client) ask(ctx context.Context, servers []netip.AddrPort, done func(server int, o outcome)) {
+	a := &asking{client: c, answers: make(chan answer, len(servers)), done: done, open: len(servers)}
+	for i, server := range servers {
+		a.transactions = append(a.transactions, &transaction{server: server, index: i, answers: a.answers})
+	}
+	now := time.Now()
+	for _, t := range a.transactions {
+		if err := c.begin(t, now); err != nil {
+			a.end(t, outcome{err: failure(t.server, err)})
+		}
+	}
+	a.run(ctx)
+}
+
+func (a *asking) run(ctx context.Context) {
+	timer := time.NewTimer(0)
+	defer timer.Stop()
+	for a.open > 0 {
+		select {
+		case got := <-a.answers:
+			a.take(time.Now(), got)
+			continue
+		default: // what has arrived comes before what is due
+		}
+		if ctx.Err() != nil {
+			a.giveUp(time.Now(), context.Cause(ctx))
+			return
+		}
+		now := time.Now()
+		timer.Reset(a.sendDue(now).Sub(now))
+		select {
+		case got := <-a.answers:
+			a.take(time.Now(), got)
+		case <-ctx.Done():
+		case <-timer.C:
+		}
+	}
+}
+
+// sendDue sends the requests that are due, and returns when the next one is.
+func (a *asking) sendDue(now time.Time) (next time.Time) {
+	for _, t := range a.transactions {
+		if !t.ended && !t.due.After(now) {
+			err := t.step(now)
+			if err == nil {
+				err = t.sendDone(now, a.client.send(t.request, t.server))
+			}
+			if err != nil {
+				a.end(t, outcome{err: err})
+			}
+		}
+		if !t.ended && (next.IsZero() || t.due.Before(next)) {
+			next = t.due
+		}
+	}
+	return next
+}
+
+func (a *asking) take(now time.Time, got answer) {
+	result, err := got.to.result(now, got.r)
+	a.end(got.to, outcome{result, err})
+}
+
+// giveUp ends what is left.
+func (a *asking) giveUp(now time.Time, cause error) {
+	for _, t := range a.transactions {
+		if t.ended {
+			continue
+		}
+		err := t.timeout(now)
+		if !errors.Is(cause, errPatience) {
+			err = failure(t.server, fmt.Errorf("no answer to %d requests so far: %w", t.requests, cause))
+		}
+		a.end(t, outcome{err: err})
+	}
+}
+
+func (a *asking) end(t *transaction, o outcome) {
+	t.ended = true
+	a.open--
+	a.client.forget(t)
+	a.done(t.index, o)
+}
+
+func unmap(a netip.AddrPort) netip.AddrPort { return netip.AddrPortFrom(a.Addr().Unmap(), a.Port()) }

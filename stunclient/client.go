@@ -14,7 +14,10 @@ import (
 
 const maxPending = 1024 // transactions under way in one client
 
-var errTooMany = fmt.Errorf("%d transactions are under way already (wait for some)", maxPending)
+var (
+	errTooMany  = fmt.Errorf("%d transactions are under way already (wait for some)", maxPending)
+	errRepeated = errors.New("the source of randomness repeats itself")
+)
 
 // Client asks STUN servers on a socket that it doesn't own. Its fields are set before its first use and not changed
 // afterwards; its methods may be called from any goroutine, any number of transactions at once.
@@ -97,7 +100,7 @@ func (c *Client) Handle(b []byte, from netip.AddrPort) bool {
 		c.stats.Errors++
 	}
 	delete(c.pending, id)
-	t.answer <- r // the only one: there is room
+	t.answers <- answer{t, r} // the only one: there is room
 	return true
 }
 
@@ -105,30 +108,42 @@ func isResponse(t stun.MessageType) bool {
 	return t.Class == stun.ClassSuccessResponse || t.Class == stun.ClassErrorResponse
 }
 
-// begin registers a new transaction, whose answer may come from the addresses that from accepts.
-func (c *Client) begin(from func(netip.AddrPort) bool) (*transaction, error) {
-	t := &transaction{from: from, answer: make(chan *response, 1)}
+// begin registers a transaction with the server it names.
+func (c *Client) begin(t *transaction, now time.Time) error {
+	if ip := t.server.Addr(); !ip.IsValid() || ip.IsUnspecified() || t.server.Port() == 0 {
+		return errNoServer
+	}
+	t.schedule, t.due = c.schedule(), now
+	t.from = func(from netip.AddrPort) bool { return sameAddr(from, t.server) }
+	if err := c.register(t); err != nil {
+		return err
+	}
+	return t.buildRequest()
+}
+
+// register gives a transaction its ID, by which its answer is recognised.
+func (c *Client) register(t *transaction) error {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	if len(c.pending) >= maxPending {
-		return nil, errTooMany
+		return errTooMany
 	}
 	if _, err := io.ReadFull(c.rand(), t.id[:]); err != nil {
-		return nil, fmt.Errorf("no randomness for a transaction ID: %w", err)
+		return fmt.Errorf("no randomness for a transaction ID: %w", err)
 	}
 	if c.pending == nil {
 		c.pending = make(map[transactionID]*transaction)
 	}
 	if c.pending[t.id] != nil {
-		return nil, errors.New("the source of randomness repeats itself")
+		return errRepeated
 	}
 	c.pending[t.id] = t
 	c.stats.Transactions++
-	return t, nil
+	return nil
 }
 
-// end forgets a transaction. Its answer, should it still come, is unknown.
-func (c *Client) end(t *transaction) {
+// forget takes a transaction away. Its answer, should it still come, is unknown.
+func (c *Client) forget(t *transaction) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	if c.pending[t.id] == t {

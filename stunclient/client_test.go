@@ -164,14 +164,11 @@ func TestForgedAnswersAreIgnored(t *testing.T) {
 
 func TestHandleTellsWhoseAnswerItIs(t *testing.T) {
 	c := &Client{}
-	tx, err := c.begin(func(from netip.AddrPort) bool { return sameAddr(from, serv1) })
-	if err != nil {
+	tx := &transaction{server: serv1, answers: make(chan answer, 1)}
+	if err := c.begin(tx, time.Now()); err != nil {
 		t.Fatal(err)
 	}
-	request, err := tx.request()
-	if err != nil {
-		t.Fatal(err)
-	}
+	request := tx.request
 	stranger := stun.MustBuild(stun.BindingSuccess, stun.NewTransactionIDSetter([12]byte{1}), xorMapped(mapped)).Raw
 	for _, tt := range []struct {
 		name string
@@ -241,8 +238,8 @@ func FuzzHandle(f *testing.F) {
 	}
 	f.Fuzz(func(t *testing.T, b []byte) {
 		c := &Client{Rand: zeroes{}}
-		tx, err := c.begin(func(netip.AddrPort) bool { return true })
-		if err != nil {
+		answers := make(chan answer, 1)
+		if err := c.begin(&transaction{server: serv1, answers: answers}, time.Time{}); err != nil {
 			t.Fatal(err)
 		}
 		before := bytes.Clone(b)
@@ -254,7 +251,8 @@ func FuzzHandle(f *testing.F) {
 			return
 		}
 		select {
-		case r := <-tx.answer:
+		case got := <-answers:
+			r := got.r
 			usable := r.mapped.IsValid() && r.mapped.Port() != 0 && !r.mapped.Addr().Is4In6()
 			if !r.failed && len(r.unknown) == 0 && !usable {
 				t.Fatalf("accepted %+v", r)

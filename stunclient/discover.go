@@ -3,7 +3,6 @@ package stunclient
 import (
 	"context"
 	"net/netip"
-	"sync"
 	"time"
 )
 
@@ -26,7 +25,7 @@ type Failure struct {
 }
 
 // Discover asks servers at once, IPv4 and IPv6 together, and returns what they told when all have answered or failed,
-// at the latest when Patience or ctx ends. It asks at most 32 servers, each once.
+// at the latest when Patience or ctx ends. It asks at most 32 servers, each once, and in their order.
 func (c *Client) Discover(ctx context.Context, servers []netip.AddrPort) Report {
 	patience := c.Patience
 	if patience <= 0 {
@@ -38,28 +37,12 @@ func (c *Client) Discover(ctx context.Context, servers []netip.AddrPort) Report 
 	servers = distinct(servers)
 	servers = servers[:min(len(servers), maxServers)]
 	outcomes := make([]outcome, len(servers))
-	done := make(chan int, len(servers))
-	var asking sync.WaitGroup
-	for i, server := range servers {
-		asking.Go(func() {
-			o := &outcomes[i]
-			o.result, o.err = c.Binding(ctx, server)
-			done <- i
-		})
-	}
-	for range servers {
-		if o := outcomes[<-done]; o.err == nil && c.OnAnswer != nil {
+	c.ask(ctx, servers, func(i int, o outcome) {
+		if outcomes[i] = o; o.err == nil && c.OnAnswer != nil {
 			c.OnAnswer(o.result)
 		}
-	}
-	asking.Wait()
+	})
 	return report(servers, outcomes, c.Local.Port())
-}
-
-// outcome is how one Binding ended.
-type outcome struct {
-	result Result
-	err    error
 }
 
 // report sums up the outcomes of asking servers.
@@ -79,8 +62,7 @@ func report(servers []netip.AddrPort, outcomes []outcome, localPort uint16) (r R
 func distinct(servers []netip.AddrPort) (once []netip.AddrPort) {
 	seen := make(map[netip.AddrPort]bool)
 	for _, s := range servers {
-		s = netip.AddrPortFrom(s.Addr().Unmap(), s.Port())
-		if !seen[s] {
+		if s = unmap(s); !seen[s] {
 			seen[s] = true
 			once = append(once, s)
 		}

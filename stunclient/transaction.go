@@ -1,7 +1,6 @@
 package stunclient
 
 import (
-	"context"
 	"errors"
 	"fmt"
 	"net"
@@ -21,25 +20,6 @@ const (
 	// maxSendErrors in a row end a transaction: there is no way to that address from this socket.
 	maxSendErrors = 2
 )
-
-// errPatience is the cause of a context that ended because Discover won't wait any longer.
-var errPatience = errors.New("out of patience")
-
-// transaction is a request that waits for its answer.
-type transaction struct {
-	id     transactionID
-	from   func(netip.AddrPort) bool // whose answer counts
-	answer chan *response            // gets at most one
-}
-
-// request returns the packet to send. It is the same for each retransmission.
-func (t *transaction) request() ([]byte, error) {
-	m, err := stun.Build(stun.BindingRequest, stun.NewTransactionIDSetter(t.id))
-	if err != nil {
-		return nil, err
-	}
-	return m.Raw, nil
-}
 
 // schedule is the timing of a transaction's requests: the first is repeated after an RTO, and the pause doubles each time
 // until Rc of them were sent. Rm times the RTO after the last one, the transaction has failed.
@@ -64,63 +44,92 @@ func (c *Client) schedule() schedule {
 	return s
 }
 
-// wait returns how long to wait for the answer to request number n, counted from 1, and whether it is the last one.
-func (s schedule) wait(n int) (d time.Duration, last bool) {
+// wait returns how long to wait for the answer to request number n, counted from 1.
+func (s schedule) wait(n int) time.Duration {
 	if n >= s.requests {
-		return time.Duration(s.lastWait) * s.rto, true
+		return time.Duration(s.lastWait) * s.rto
 	}
-	return s.rto << (n - 1), false
+	return s.rto << (n - 1)
 }
 
-// exchanged is an answer and how it was obtained.
-type exchanged struct {
-	*response
-	rtt      time.Duration
-	requests int
+// transaction is a request that waits for its answer. The client's mutex guards nothing in it: Handle reads what begin
+// set, and the rest belongs to the run loop that began it.
+type transaction struct {
+	id      transactionID
+	from    func(netip.AddrPort) bool // whose answer counts
+	answers chan<- answer             // has room for the one answer
+
+	server   netip.AddrPort
+	index    int // of the server
+	schedule schedule
+	request  []byte // the same for each retransmission
+
+	start, sent, due time.Time // of the first and the latest request, and of what comes next
+	requests         int       // sent so far
+	refused          int       // sends that failed, in a row
+	cause            error     // of the latest of them
+	ended            bool
 }
 
-// exchange runs one transaction with a server.
-func (c *Client) exchange(ctx context.Context, server netip.AddrPort) (exchanged, error) {
-	t, err := c.begin(func(from netip.AddrPort) bool { return sameAddr(from, server) })
-	if err != nil {
-		return exchanged{}, failure(server, err)
+// answer is a response on its way from Handle to the run loop.
+type answer struct {
+	to *transaction
+	r  *response
+}
+
+// buildRequest fills in the packet to send.
+func (t *transaction) buildRequest() error {
+	m, err := stun.Build(stun.BindingRequest, stun.NewTransactionIDSetter(t.id))
+	if err == nil {
+		t.request = m.Raw
 	}
-	defer c.end(t)
-	request, err := t.request()
-	if err != nil {
-		return exchanged{}, failure(server, err)
+	return err
+}
+
+// step is called when the transaction is due. It counts a request, which the caller sends, or returns the error that ends
+// the transaction.
+func (t *transaction) step(now time.Time) error {
+	if t.requests == t.schedule.requests {
+		return t.timeout(now)
 	}
-	schedule := c.schedule()
-	timer := time.NewTimer(time.Hour)
-	defer timer.Stop()
-	start, refused := time.Now(), 0
-	for n := 1; ; n++ {
-		sent := time.Now()
-		sendErr := c.send(request, server)
-		refused++
-		if sendErr == nil {
-			refused = 0
-		}
-		timeout := &TimeoutError{Server: server, Requests: n, Cause: sendErr}
-		if errors.Is(sendErr, net.ErrClosed) || refused >= maxSendErrors {
-			return exchanged{}, timeout
-		}
-		wait, last := schedule.wait(n)
-		timer.Reset(wait)
-		select {
-		case r := <-t.answer:
-			return exchanged{response: r, rtt: time.Since(sent), requests: n}, nil
-		case <-ctx.Done():
-			if timeout.Waited = time.Since(start); errors.Is(context.Cause(ctx), errPatience) {
-				return exchanged{}, timeout
-			}
-			return exchanged{}, failure(server, fmt.Errorf("no answer to %d requests so far: %w", n, context.Cause(ctx)))
-		case <-timer.C:
-			if timeout.Waited = time.Since(start); last {
-				return exchanged{}, timeout
-			}
-		}
+	if t.requests == 0 {
+		t.start = now
 	}
+	t.requests++
+	t.sent, t.due = now, now.Add(t.schedule.wait(t.requests))
+	return nil
+}
+
+// sendDone takes note of how sending a request went. The error it returns ends the transaction.
+func (t *transaction) sendDone(now time.Time, err error) error {
+	if t.cause = err; err == nil {
+		t.refused = 0
+		return nil
+	}
+	t.refused++
+	if t.refused >= maxSendErrors || errors.Is(err, net.ErrClosed) {
+		return t.timeout(now)
+	}
+	return nil
+}
+
+func (t *transaction) timeout(now time.Time) error {
+	return &TimeoutError{Server: t.server, Requests: t.requests, Waited: now.Sub(t.start), Cause: t.cause}
+}
+
+// result is what a response means for the transaction.
+func (t *transaction) result(now time.Time, r *response) (Result, error) {
+	switch {
+	case r.failed:
+		return Result{}, &ResponseError{Server: t.server, Code: r.code, Reason: r.reason, Alternate: r.alternate}
+	case len(r.unknown) > 0:
+		// https://www.rfc-editor.org/rfc/rfc8489.html#section-6.3.3: such a response fails the transaction.
+		return Result{}, failure(t.server, fmt.Errorf("the answer needs attributes that are unknown here: %v (try another server)", r.unknown))
+	}
+	return Result{
+		Server: t.server, Mapped: r.mapped, Other: r.other, Origin: r.origin,
+		RTT: now.Sub(t.sent), Requests: t.requests,
+	}, nil
 }
 
 // sameAddr compares the source of an answer with the address that was asked. The zone is not compared: it has several

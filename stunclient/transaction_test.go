@@ -61,9 +61,9 @@ func TestScheduleIsBounded(t *testing.T) {
 	c := &Client{RTO: time.Hour, Requests: 1000}
 	s := c.schedule()
 	var total time.Duration
-	for i, last := 1, false; !last; i++ {
-		var d time.Duration
-		if d, last = s.wait(i); d <= 0 {
+	for i := 1; i <= s.requests; i++ {
+		d := s.wait(i)
+		if d <= 0 {
 			t.Fatalf("the wait after request %d is %v", i, d)
 		}
 		total += d
@@ -172,15 +172,18 @@ func TestManyTransactionsOnOneSocket(t *testing.T) {
 func TestTransactionsAreBounded(t *testing.T) {
 	c := &Client{}
 	for range maxPending {
-		if _, err := c.begin(nil); err != nil {
+		if err := c.register(new(transaction)); err != nil {
 			t.Fatal(err)
 		}
 	}
-	if _, err := c.begin(nil); !errors.Is(err, errTooMany) {
+	if err := c.register(new(transaction)); !errors.Is(err, errTooMany) {
 		t.Errorf("one more: %v", err)
 	}
+	if _, err := c.Binding(t.Context(), serv1); !errors.Is(err, errTooMany) {
+		t.Errorf("one more Binding: %v", err)
+	}
 	for _, p := range c.pending {
-		c.end(p)
+		c.forget(p)
 	}
 	if len(c.pending) != 0 {
 		t.Errorf("%d transactions are left", len(c.pending))
@@ -189,11 +192,11 @@ func TestTransactionsAreBounded(t *testing.T) {
 
 func TestBadRandomness(t *testing.T) {
 	c := &Client{Rand: zeroes{}}
-	if _, err := c.begin(nil); err != nil {
+	if err := c.register(new(transaction)); err != nil {
 		t.Fatal(err)
 	}
-	if _, err := c.begin(nil); err == nil {
-		t.Error("a transaction ID was used twice")
+	if err := c.register(new(transaction)); !errors.Is(err, errRepeated) {
+		t.Errorf("the same ID again: %v", err)
 	}
 	c = &Client{Rand: failing{}}
 	if _, err := c.Binding(t.Context(), serv1); !errors.Is(err, errNoEntropy) {
