@@ -17,10 +17,11 @@ type bbr struct {
 	roundRTT   time.Duration // least of this round
 	roundAcked int
 	roundLost  int
-	limited    bool // samples of this round say nothing about the path
 
 	fullRate   float64 // start-up: the rate that has to be exceeded
 	fullRounds int
+	raised     int // round trips in a row that were raised
+	slowStart  int // window that grows by what arrives
 
 	phase   int // of the gain cycle
 	phaseAt time.Duration
@@ -41,6 +42,8 @@ const (
 
 const (
 	bbrStartGain   = 2.885 // 2/ln 2: the rate doubles each round
+	bbrStartWindow = 2
+	bbrRaised      = 8
 	bbrWindowGain  = 1.25
 	bbrRounds      = 10 // of which the greatest rate counts
 	bbrInitial     = 32 // segments
@@ -60,7 +63,7 @@ func newBBR(maxSegment int) *bbr {
 }
 
 func (b *bbr) reset(now, rtt time.Duration) {
-	*b = bbr{mss: b.mss, minRTT: rtt, minRTTAt: now}
+	*b = bbr{mss: b.mss, slowStart: bbrInitial * b.mss, minRTT: rtt, minRTTAt: now}
 }
 
 func (b *bbr) onAck(s ackSample) {
@@ -84,9 +87,6 @@ func (b *bbr) onAck(s ackSample) {
 	if s.rate > 0 && s.interval >= b.minRTT/2 && (!s.idle || s.rate > b.bw.max()) {
 		b.bw.add(b.round, s.rate)
 	}
-	if s.idle {
-		b.limited = true
-	}
 	b.step(s, ended)
 	if ended {
 		b.newRound(s)
@@ -96,7 +96,7 @@ func (b *bbr) onAck(s ackSample) {
 func (b *bbr) newRound(s ackSample) {
 	b.round++
 	b.roundEnd = s.delivered
-	b.roundRTT, b.roundAcked, b.roundLost, b.limited = 0, 0, 0, false
+	b.roundRTT, b.roundAcked, b.roundLost = 0, 0, 0
 }
 
 // queueFull reports whether the round that ends lost something while its round trip had grown.
@@ -107,14 +107,15 @@ func (b *bbr) queueFull() bool {
 func (b *bbr) step(s ackSample, ended bool) {
 	if ended && b.queueFull() {
 		b.bw.scale(bbrBackoff)
-		if b.state == bbrStartup {
-			b.state = bbrDrain
-		}
 	}
 	switch b.state {
 	case bbrStartup:
-		if ended && !b.limited {
-			b.checkFull()
+		if s.inflight+s.acked >= b.window()/2 { // it was the window that limited us
+			b.slowStart += s.acked
+		}
+		b.watchQueue(s)
+		if ended {
+			b.checkFull(s)
 		}
 	case bbrCruise:
 		b.cycle(s)
@@ -125,14 +126,34 @@ func (b *bbr) step(s ackSample, ended bool) {
 	b.probeRTT(s)
 }
 
-// checkFull ends start-up when the rate has not grown by a quarter for three rounds.
-func (b *bbr) checkFull() {
-	if rate := b.bw.max(); rate >= b.fullRate*1.25 {
-		b.fullRate, b.fullRounds = rate, 0
+// watchQueue ends start-up when a queue has built up: the path holds no more.
+func (b *bbr) watchQueue(s ackSample) {
+	switch {
+	case s.rtt == 0:
+	case s.rtt < b.minRTT+b.minRTT/4+4*time.Millisecond:
+		b.raised = 0
+	default:
+		if b.raised++; b.raised >= bbrRaised {
+			b.state = bbrDrain
+		}
+	}
+}
+
+// checkFull ends start-up when the rate has not grown by a quarter for three rounds, or when far more was lost in a round
+// than chance explains.
+func (b *bbr) checkFull(s ackSample) {
+	if b.roundLost > 16*b.mss && b.roundLost > (b.roundAcked+b.roundLost)/4 {
+		b.state = bbrDrain
 		return
 	}
-	if b.fullRounds++; b.fullRounds >= 3 {
-		b.state = bbrDrain
+	rate := b.bw.max()
+	switch {
+	case rate >= b.fullRate*1.25:
+		b.fullRate, b.fullRounds = rate, 0
+	case !s.idle:
+		if b.fullRounds++; b.fullRounds >= 3 {
+			b.state = bbrDrain
+		}
 	}
 }
 
@@ -190,7 +211,7 @@ func (b *bbr) window() int {
 	}
 	switch b.state {
 	case bbrStartup:
-		return max(b.product(bbrStartGain), bbrInitial*b.mss)
+		return max(b.product(bbrStartWindow), min(b.product(bbrStartGain), b.slowStart), bbrInitial*b.mss)
 	case bbrProbeRTT:
 		return max(b.product(0.5), bbrMinWindow*b.mss)
 	}
@@ -201,7 +222,7 @@ func (b *bbr) rate() float64 {
 	rate := b.bw.max()
 	switch b.state {
 	case bbrStartup:
-		return max(bbrStartGain*rate, b.floor(bbrStartGain*bbrInitial))
+		return max(bbrStartGain*rate, b.floor(2*float64(b.window())/float64(b.mss)))
 	case bbrDrain:
 		rate /= bbrStartGain
 	case bbrCruise:

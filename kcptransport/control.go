@@ -21,6 +21,10 @@ type controlItem struct {
 // the queue.
 func (m *mux) sendControl(kind uint8, conv, code uint32, release *conversation) {
 	m.control = append(m.control, controlItem{kind, conv, code, release})
+	if kind == controlReset {
+		m.resets[m.resetAt%maxGone] = conv
+		m.resetAt++
+	}
 	if m.convs[0] == nil {
 		m.convs[0] = newConversation(m, 0)
 	}

@@ -15,9 +15,10 @@ const (
 
 	kcpTick       = 10 * time.Millisecond // how often kcp.Update does anything
 	kcpFallback   = time.Second           // how often it is asked to look for what our own loss detection overlooked
-	sendSpan      = 2048                  // segments between the oldest unacknowledged and the newest
-	recvWindowMin = 128                   // segments, of a new stream
-	recvWindowMax = 2048                  // segments, of a stream whose reader keeps up
+	sendSpan      = 4096                  // segments between the oldest unacknowledged and the newest
+	recvWindowMin = 64                    // segments the sender may count on before it hears of more
+	recvWindowNew = 256                   // segments, of a new stream while the link has memory for it
+	recvWindowMax = 4096                  // segments, of a stream whose reader keeps up
 	maxStale      = 1 << 16               // how old a duplicate may be, in segments
 )
 
@@ -49,6 +50,7 @@ type conversation struct {
 func newConversation(m *mux, id uint32) *conversation {
 	c := &conversation{mux: m, id: id, counted: id != 0}
 	c.recv.window, c.recv.announced = recvWindowMin, recvWindowMin
+	c.widen(recvWindowNew)
 	c.send.edge = recvWindowMin
 	c.kcp = kcp.NewKCP(id, c.output)
 	c.kcp.NoDelay(1, int(kcpTick/time.Millisecond), 2, 1)

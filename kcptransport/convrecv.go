@@ -19,15 +19,17 @@ type receiving struct {
 	consumed  uint32                      // messages taken out of the machine
 	window    uint32                      // segments after consumed that we take
 	announced uint32                      // consumed+window as last told
-	mark      uint64                      // bytes the reader had read when the window last grew
+	highest   uint32                      // all that arrived is before it,
+	mark      uint32                      // and was when the window last grew
 	acks      []ackItem                   // to be sent
 	repeats   []ackItem                   // sent, and may have been lost: the machine sends them once
 	pushed    bool                        // data came in this batch
 	ask, tell bool                        // the window is to be asked for, or told
 
-	opened bool // the opening message came, or is ours to send
-	ended  bool // msgEnd was taken out of the machine
-	closed bool // nobody reads here any more
+	opened  bool // the opening message came, or is ours to send
+	ended   bool // msgEnd was taken out of the machine
+	closed  bool // nobody reads here any more,
+	stopped bool // and the peer was told
 }
 
 // announce returns the window for a segment that leaves now.
@@ -41,6 +43,9 @@ func (r *receiving) isNew(sn uint32) bool {
 	const bits = recvWindowMax
 	if before(sn, r.next) {
 		return false
+	}
+	if !before(sn, r.highest) {
+		r.highest = sn + 1
 	}
 	if sn != r.next {
 		if r.arrived == nil {
@@ -147,13 +152,9 @@ func (c *conversation) appendAcks(dst []byte, limit int) (_ []byte, done bool) {
 // drain moves messages from the machine to the stream as far as the stream takes them.
 func (c *conversation) drain() {
 	r := &c.recv
-	read := r.mark
 	for r.next != r.consumed && !c.dead {
-		if c.stream != nil {
-			var ok bool
-			if ok, read = c.stream.room(); !ok {
-				break
-			}
+		if c.stream != nil && !c.stream.room() {
+			break
 		}
 		n := c.kcp.Recv(c.mux.message)
 		if n < 0 {
@@ -165,24 +166,23 @@ func (c *conversation) drain() {
 	if c.dead {
 		return
 	}
-	c.growWindow(read)
+	if r.highest-r.mark >= r.window/2 && c.stream != nil && c.stream.keepsUp() {
+		r.mark = r.highest
+		c.widen(2 * r.window)
+	}
 	if moved := r.consumed + r.window - r.announced; moved >= r.window/4 {
 		r.tell = true
 		c.mux.acknowledgeLater(c)
 	}
 }
 
-// growWindow doubles the window when half of it was read since it last grew, as long as the link has memory for it.
-func (c *conversation) growWindow(read uint64) {
+// widen makes the window as wide as wanted if the link has memory for it.
+func (c *conversation) widen(wanted uint32) {
 	r := &c.recv
-	half := uint64(r.window) * uint64(c.mux.cfg.maxPayload) / 2
-	if read-r.mark < half || r.window == recvWindowMax || c.stream == nil {
-		return
-	}
-	r.mark = read
-	if grow := min(r.window, recvWindowMax-r.window); c.mux.windows+grow <= windowBudget {
-		r.window += grow
-		c.mux.windows += grow
+	wanted = min(wanted, recvWindowMax)
+	if r.window < wanted && c.mux.windows+wanted-r.window <= windowBudget {
+		c.mux.windows += wanted - r.window
+		r.window = wanted
 	}
 }
 

@@ -175,7 +175,8 @@ func (c *conversation) letGo(seg kcpSegment) {
 		return
 	}
 	if !st.lost {
-		if t := c.mux.log.get(st.tx); t != nil && t.state == txFlying && c.mux.now-t.sentAt < kcpFallback+4*c.mux.trip.probeTimeout() {
+		t := c.mux.log.get(st.tx)
+		if t != nil && t.state == txFlying && (c.mux.probes > 0 || c.mux.now-t.sentAt < kcpFallback+4*c.mux.trip.probeTimeout()) {
 			return
 		}
 	}
@@ -350,18 +351,16 @@ func (c *conversation) probe(t *transmission) {
 		c.mux.log.forget(t)
 		return
 	}
-	switch {
-	case s.has(s.maxAcked) && s.at(s.maxAcked).acked && before(t.sn, s.maxAcked):
-		c.mux.log.lose(t)
-		c.lost(t)
-		c.recover()
-	case s.tail != nil && s.has(s.tailSN) && !s.at(s.tailSN).queued:
-		c.sendAgain(s.tailSN, s.tail)
-	case s.tail == nil:
-		c.mux.log.lose(t)
-		s.at(t.sn).lost = true
-		c.mux.activate(c)
+	if s.tail != nil && s.has(s.tailSN) { // its acknowledgement will tell what else was lost
+		if !s.at(s.tailSN).queued {
+			c.sendAgain(s.tailSN, s.tail)
+		}
+		return
 	}
+	c.mux.log.lose(t)
+	c.lost(t)
+	c.recover()
+	c.mux.activate(c)
 }
 
 // askWindow asks a peer that takes nothing whether it does now, because its telling may have been lost.

@@ -5,12 +5,13 @@ import (
 	"errors"
 	"fmt"
 	"net"
+	"slices"
 	"sync"
 	"time"
 )
 
 const (
-	windowBudget = 24 << 10 // segments that all streams of a link together may have in window beyond the first of each
+	windowBudget = 12 << 10 // segments of 1,500 bytes that all streams of a link may have in window beyond the least of each
 	maxGone      = 64       // answers to segments of finished streams that wait to be sent
 )
 
@@ -44,6 +45,8 @@ type mux struct {
 	peerSeen convSet
 	peerOpen int
 	gones    []uint32
+	resets   [maxGone]uint32 // conversations lately reset, of which the peer learns reliably
+	resetAt  int
 	control  []controlItem
 	closed   bool
 	bornNext uint32 // index of the next stream of ours that has no conversation yet
@@ -51,13 +54,13 @@ type mux struct {
 	windows  uint32 // of windowBudget, in use
 
 	// Lists of conversations that need something.
-	ready, spare []*conversation // to hand messages over
-	acking       []*conversation // segments without data to send
-	flushing     []*conversation
-	touched      []*conversation // something came for them in this batch
-	active       []*conversation // timers run
-	losing       []*conversation // transmissions were found lost
-	marks        []ackMark
+	ready    []*conversation // to hand messages over, in turn
+	acking   []*conversation // segments without data to send
+	flushing []*conversation
+	touched  []*conversation // something came for them in this batch
+	active   []*conversation // timers run
+	losing   []*conversation // transmissions were found lost
+	marks    []ackMark
 
 	fresh, resend segQueue
 	handedBytes   int // given to KCP and not yet let go
@@ -313,13 +316,9 @@ func (m *mux) unborn(conv uint32) bool {
 	return false
 }
 
+// tellGone has the peer told that conv is finished, unless it is told already.
 func (m *mux) tellGone(conv uint32) {
-	for _, g := range m.gones {
-		if g == conv {
-			return
-		}
-	}
-	if len(m.gones) < maxGone {
+	if len(m.gones) < maxGone && !slices.Contains(m.gones, conv) && !slices.Contains(m.resets[:], conv) {
 		m.gones = append(m.gones, conv)
 	}
 }
@@ -442,7 +441,14 @@ func (m *mux) findLosses() {
 
 // finish frees a stream both of whose directions have ended.
 func (m *mux) finish(c *conversation) {
-	if c.dead || c.id == 0 || !c.recv.done() || !c.send.done() {
+	if c.dead || c.id == 0 || !c.recv.done() {
+		return
+	}
+	if !c.recv.ended && !c.recv.stopped && (c.send.una > 0 || !m.ours(c.id)) { // the peer must know the stream before it hears this
+		c.recv.stopped = true
+		m.sendControl(controlStop, c.id, 0, nil)
+	}
+	if !c.send.done() {
 		return
 	}
 	m.release(c)

@@ -3,7 +3,6 @@ package kcptransport
 import (
 	"bytes"
 	"crypto/sha256"
-	"errors"
 	"fmt"
 	"io"
 	"sync"
@@ -39,9 +38,7 @@ func TestMuxEcho(t *testing.T) {
 		p.wantEOF(r)
 		r.Close()
 		p.wantIdle()
-		if p.a.stats().Streams != 0 || p.b.stats().Streams != 0 {
-			t.Errorf("%d and %d streams are left", p.a.stats().Streams, p.b.stats().Streams)
-		}
+		p.wantStreams(0)
 	})
 }
 
@@ -122,55 +119,4 @@ func TestMuxGoodput(t *testing.T) {
 			})
 		})
 	}
-}
-
-func TestStreamHalfClose(t *testing.T) {
-	inBubble(t, simModel{delay: 10 * time.Millisecond}, func(t *testing.T, p *muxPair) {
-		s := p.open(p.a, "k")
-		s.Write([]byte("question"))
-		s.CloseWrite()
-		if _, err := s.Write([]byte("x")); err == nil {
-			t.Error("Write works after CloseWrite")
-		}
-		r := p.accept(p.b)
-		q, err := io.ReadAll(r)
-		if err != nil || string(q) != "question" {
-			t.Fatalf("%q, %v", q, err)
-		}
-		r.Write([]byte("answer"))
-		r.Close()
-		a, err := io.ReadAll(s)
-		if err != nil || string(a) != "answer" {
-			t.Fatalf("%q, %v", a, err)
-		}
-		s.Close()
-		p.wantIdle()
-		if p.a.stats().Streams != 0 || p.b.stats().Streams != 0 {
-			t.Errorf("%d and %d streams are left", p.a.stats().Streams, p.b.stats().Streams)
-		}
-	})
-}
-
-func TestStreamReset(t *testing.T) {
-	inBubble(t, simModel{delay: 10 * time.Millisecond, loss: 0.1}, func(t *testing.T, p *muxPair) {
-		s := p.open(p.a, "k")
-		s.Write([]byte("x"))
-		r := p.accept(p.b)
-		p.wantRead(r, "x")
-		s.Reset(42)
-		var reset *ResetError
-		if _, err := r.Read(make([]byte, 1)); !errors.As(err, &reset) || reset.Code != 42 || !reset.Remote {
-			t.Errorf("Read of the other side: %v", err)
-		}
-		if _, err := r.Write(make([]byte, 1)); !errors.As(err, &reset) || reset.Code != 42 || !reset.Remote {
-			t.Errorf("Write of the other side: %v", err)
-		}
-		if _, err := s.Read(make([]byte, 1)); !errors.As(err, &reset) || reset.Code != 42 || reset.Remote {
-			t.Errorf("Read of this side: %v", err)
-		}
-		p.wantIdle()
-		if p.a.stats().Streams != 0 || p.b.stats().Streams != 0 || p.a.opened != 0 || p.b.peerOpen != 0 {
-			t.Errorf("%d and %d streams are left", p.a.stats().Streams, p.b.stats().Streams)
-		}
-	})
 }

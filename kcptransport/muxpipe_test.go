@@ -2,6 +2,7 @@ package kcptransport
 
 import (
 	"context"
+	"encoding/binary"
 	"fmt"
 	"io"
 	"math/rand/v2"
@@ -47,7 +48,7 @@ type simPath struct {
 
 func (p *simPath) send(now time.Duration, data []byte) {
 	p.sent++
-	size := len(data) + packetOverhead
+	size := len(data) - 2 + packetOverhead
 	p.bytes += size
 	if p.lastLost = p.rng.Float64() < p.model.loss || p.lastLost && p.rng.Float64() < p.model.burst; p.lastLost {
 		p.lost++
@@ -97,6 +98,7 @@ func (p *simPath) receive(now time.Duration) []byte {
 type muxPair struct {
 	t      testing.TB
 	a, b   *mux
+	more   [][2]*mux // further pairs that share the path
 	ab, ba *simPath
 	start  time.Time
 	wakeC  chan struct{}
@@ -104,7 +106,6 @@ type muxPair struct {
 	doneC  chan struct{}
 	calls  chan func()
 	turns  int
-	paused bool
 	once   sync.Once
 }
 
@@ -187,8 +188,10 @@ func (p *muxPair) run() {
 		case f := <-p.calls:
 			f()
 		case <-p.stopC:
-			p.a.close(net.ErrClosed)
-			p.b.close(net.ErrClosed)
+			for i := range 1 + len(p.more) {
+				p.end(i, 0).close(net.ErrClosed)
+				p.end(i, 1).close(net.ErrClosed)
+			}
 			return
 		}
 	}
@@ -197,14 +200,16 @@ func (p *muxPair) run() {
 // turn moves what is due and returns when something is due next.
 func (p *muxPair) turn(now time.Time) time.Time {
 	t := now.Sub(p.start)
-	p.feed(p.a, p.b, p.ba, now, t)
-	p.feed(p.b, p.a, p.ab, now, t)
-	p.drain(p.a, p.b, p.ab, now, t)
-	p.drain(p.b, p.a, p.ba, now, t)
+	p.feed(0, p.ba, now, t)
+	p.feed(1, p.ab, now, t)
 	var next time.Time
-	for _, at := range []time.Time{p.a.next(), p.b.next()} {
-		if !at.IsZero() && (next.IsZero() || at.Before(next)) {
-			next = at
+	for i := range 1 + len(p.more) {
+		for side, path := range []*simPath{p.ab, p.ba} {
+			m := p.end(i, side)
+			p.drain(m, byte(i), path, now, t)
+			if at := m.next(); !at.IsZero() && (next.IsZero() || at.Before(next)) {
+				next = at
+			}
 		}
 	}
 	for _, path := range []*simPath{p.ab, p.ba} {
@@ -217,35 +222,56 @@ func (p *muxPair) turn(now time.Time) time.Time {
 	return next
 }
 
-func (p *muxPair) feed(m, peer *mux, from *simPath, now time.Time, t time.Duration) {
-	any := false
+// end returns one end of pair i.
+func (p *muxPair) end(i, side int) *mux {
+	if i > 0 {
+		return p.more[i-1][side]
+	}
+	return [2]*mux{p.a, p.b}[side]
+}
+
+// add joins two more muxes by the same path.
+func (p *muxPair) add() (a, b *mux) {
+	ca, cb := p.a.cfg, p.b.cfg
+	ca.now = time.Now()
+	cb.now = ca.now
+	a, b = newMux(ca), newMux(cb)
+	p.do(func() { p.more = append(p.more, [2]*mux{a, b}) })
+	return a, b
+}
+
+func (p *muxPair) feed(side int, from *simPath, now time.Time, t time.Duration) {
+	any := make([]bool, 1+len(p.more))
 	for data := from.receive(t); data != nil; data = from.receive(t) {
-		any = true
+		m := p.end(int(data[1]), side)
+		any[data[1]] = true
 		if data[0] == 1 {
-			m.gone(uint32(data[1])<<24 | uint32(data[2])<<16 | uint32(data[3])<<8 | uint32(data[4]))
-		} else if err := m.input(now, data[1:]); err != nil {
+			m.gone(binary.BigEndian.Uint32(data[2:]))
+		} else if err := m.input(now, data[2:]); err != nil {
 			p.t.Errorf("input at %v: %v", t, err)
 		}
 	}
-	if any {
-		m.endBatch(now)
+	for i := range any {
+		if any[i] {
+			p.end(i, side).endBatch(now)
+		}
 	}
 }
 
-func (p *muxPair) drain(m, peer *mux, to *simPath, now time.Time, t time.Duration) {
+func (p *muxPair) drain(m *mux, tag byte, to *simPath, now time.Time, t time.Duration) {
 	m.advance(now)
 	for {
-		packet, ok := m.poll(now, []byte{0})
+		packet, ok := m.poll(now, []byte{0, tag})
 		if !ok {
 			break
 		}
-		if len(packet) > 1+m.cfg.maxPayload {
+		if len(packet) > 2+m.cfg.maxPayload {
 			p.t.Errorf("poll made a packet of %d bytes", len(packet))
 		}
 		to.send(t, packet)
 	}
 	for conv, ok := m.pollGone(); ok; conv, ok = m.pollGone() {
-		to.send(t, []byte{1, byte(conv >> 24), byte(conv >> 16), byte(conv >> 8), byte(conv)})
+		to.send(t, binary.BigEndian.AppendUint32([]byte{1, tag}, conv))
 	}
 }
 
@@ -313,6 +339,27 @@ func (p *muxPair) wantIdle() {
 			}
 			if m.log.inflight != 0 {
 				p.t.Errorf("mux %s has %d bytes in flight", name, m.log.inflight)
+			}
+		}
+	})
+}
+
+// wantStreams checks how many streams both muxes know, also in their accounts.
+func (p *muxPair) wantStreams(n int) {
+	p.t.Helper()
+	p.do(func() {
+		for name, m := range map[string]*mux{"a": p.a, "b": p.b} {
+			m.mu.Lock()
+			opened := m.opened
+			m.mu.Unlock()
+			if got := m.stats().Streams; got != n || opened+m.peerOpen != n {
+				p.t.Errorf("mux %s has %d streams, %d own and %d accepted; want %d", name, got, opened, m.peerOpen, n)
+			}
+			if n == 0 && m.handedBytes != 0 {
+				p.t.Errorf("mux %s counts %d bytes in KCP", name, m.handedBytes)
+			}
+			if n == 0 && m.windows > recvWindowNew {
+				p.t.Errorf("mux %s counts windows of %d segments", name, m.windows)
 			}
 		}
 	})

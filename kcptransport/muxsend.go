@@ -3,11 +3,11 @@ package kcptransport
 import "time"
 
 const (
-	handPortion  = 16                    // messages a stream hands over before it is another's turn
-	pacerQueue   = 12 * time.Millisecond // at most so much waits for the pacer, or KCP would take it for lost
-	pacerMinimum = 32                    // segments that may wait for it in any case
-	maxTailDoublings    = 6                     // doublings of the pause between probes
-	maxTailWait = 2 * time.Second
+	handPortion      = 16                    // messages a stream hands over before it is another's turn
+	pacerQueue       = 12 * time.Millisecond // at most so much waits for the pacer, or KCP would take it for lost
+	pacerMinimum     = 32                    // segments that may wait for it in any case
+	maxTailDoublings = 6                     // doublings of the pause between probes
+	maxTailWait      = 2 * time.Second
 )
 
 // advance does what time, and the calls of users, made due.
@@ -68,9 +68,6 @@ func (m *mux) lookAt(s *Stream) {
 		c.recv.closed = true
 		c.unaCheck, c.lingerAt = c.send.una, m.now+lingerPeriod
 		m.activate(c)
-		if !c.recv.ended {
-			m.sendControl(controlStop, c.id, 0, nil)
-		}
 	}
 	c.drain()
 	m.makeReady(c)
@@ -127,26 +124,33 @@ func (m *mux) fill() {
 		limit = min(limit, max(int(rate*pacerQueue.Seconds()), pacerMinimum*m.cfg.maxPayload))
 	}
 	limit -= m.fresh.bytes() + m.handedBytes
-	for limit > 0 && len(m.ready) > 0 {
-		m.ready, m.spare = m.spare[:0], m.ready
-		for i, c := range m.spare {
-			if limit <= 0 {
-				m.ready = append(m.ready, m.spare[i:]...) // they are first next time
-				break
-			}
-			limit -= m.fillFrom(c, limit)
-		}
-		clear(m.spare)
+	done := 0
+	for limit > 0 && done < len(m.ready) { // who has more to give gets in line again
+		limit -= m.fillFrom(m.ready[done], limit)
+		done++
 	}
+	left := copy(m.ready, m.ready[done:])
+	clear(m.ready[left:])
+	m.ready = m.ready[:left]
 	for _, c := range m.flushing {
 		c.listed.flushing = false
 		c.flush()
 	}
 	clear(m.flushing)
 	m.flushing = m.flushing[:0]
-	if limit > 0 && m.fresh.empty() && m.resend.empty() && m.handedBytes == 0 {
+	if limit > 0 && m.fresh.empty() && m.resend.empty() && m.handedBytes == 0 && !m.held() {
 		m.log.idle()
 	}
+}
+
+// held reports whether there is data that waits only for losses to be repaired.
+func (m *mux) held() bool {
+	for _, c := range m.active {
+		if c.send.backlog && c.send.has(c.send.maxAcked) {
+			return true
+		}
+	}
+	return false
 }
 
 func (m *mux) fillFrom(c *conversation, limit int) int {

@@ -1,56 +1,74 @@
 package kcptransport
 
-// segQueue holds copies of KCP segments until the pacer lets them go. The zero value is ready for use.
+import "sync"
+
+const segChunk = 64 << 10
+
+var segChunks = sync.Pool{New: func() any { return new([segChunk]byte) }}
+
+// segQueue holds copies of KCP segments until the pacer lets them go, in pooled chunks: empty, it holds no memory to
+// speak of. The zero value is ready for use.
 type segQueue struct {
-	buf   []byte
-	items []queuedSegment
-	head  int // items before this one have left
-	start int // offset in buf of the first item
+	items  []queuedSegment
+	head   int               // items before this one have left
+	chunks []*[segChunk]byte // the bytes of the items, none of which spans two chunks
+	used   int               // of the last chunk
+	size   int               // bytes that wait
 }
 
 type queuedSegment struct {
 	conv *conversation
+	at   int // offset in its chunk; 0 means that a chunk begins
 	size int
 }
 
 func (q *segQueue) empty() bool { return q.head == len(q.items) }
 
 // bytes returns how many bytes wait.
-func (q *segQueue) bytes() int { return len(q.buf) - q.start }
+func (q *segQueue) bytes() int { return q.size }
 
 // push appends a copy of segment.
 func (q *segQueue) push(c *conversation, segment []byte) {
-	if q.start > 4096 && q.start > len(q.buf)/2 {
-		q.compact()
+	if len(q.chunks) == 0 || q.used+len(segment) > segChunk {
+		q.chunks = append(q.chunks, segChunks.Get().(*[segChunk]byte))
+		q.used = 0
 	}
-	q.buf = append(q.buf, segment...)
-	q.items = append(q.items, queuedSegment{conv: c, size: len(segment)})
+	if q.head > 64 && q.head > len(q.items)/2 {
+		n := copy(q.items, q.items[q.head:])
+		clear(q.items[n:])
+		q.items, q.head = q.items[:n], 0
+	}
+	q.items = append(q.items, queuedSegment{conv: c, at: q.used, size: len(segment)})
+	q.used += copy(q.chunks[len(q.chunks)-1][q.used:], segment)
+	q.size += len(segment)
 }
 
-func (q *segQueue) compact() {
-	q.buf = q.buf[:copy(q.buf, q.buf[q.start:])]
-	q.start = 0
-	n := copy(q.items, q.items[q.head:])
-	clear(q.items[n:])
-	q.items = q.items[:n]
-	q.head = 0
-}
-
-// front returns the first segment, which stays valid until the next push.
+// front returns the first segment, which stays valid until the next push or pop.
 func (q *segQueue) front() (*conversation, []byte) {
 	item := q.items[q.head]
-	return item.conv, q.buf[q.start : q.start+item.size]
+	return item.conv, q.chunks[0][item.at : item.at+item.size]
 }
 
 // pop removes the first segment.
 func (q *segQueue) pop() {
-	q.start += q.items[q.head].size
+	q.size -= q.items[q.head].size
 	q.items[q.head] = queuedSegment{}
 	q.head++
-	if q.head == len(q.items) {
-		q.items, q.buf, q.head, q.start = q.items[:0], q.buf[:0], 0, 0
-		if cap(q.buf) > 1<<20 { // a burst is over
-			q.buf, q.items = nil, nil
+	switch {
+	case q.head == len(q.items):
+		q.items, q.head = q.items[:0], 0
+		if cap(q.items) > 4096 {
+			q.items = nil
 		}
+		q.dropChunk()
+	case q.items[q.head].at == 0:
+		q.dropChunk()
 	}
+}
+
+func (q *segQueue) dropChunk() {
+	segChunks.Put(q.chunks[0])
+	n := copy(q.chunks, q.chunks[1:])
+	q.chunks[n] = nil
+	q.chunks = q.chunks[:n]
 }

@@ -31,9 +31,8 @@ type Stream struct {
 	writeErr error
 	readBy   deadline
 	writeBy  deadline
-	writing  bool   // a Write is under way; others wait, so that writes do not mix
-	consumed uint64 // bytes that Read returned, or that nobody will read
-	stalled  bool   // KCP holds data that does not fit into in
+	writing  bool // a Write is under way; others wait, so that writes do not mix
+	stalled  bool // KCP holds data that does not fit into in
 	wanted   streamWants
 }
 
@@ -82,7 +81,6 @@ func (s *Stream) Read(p []byte) (int, error) {
 			return 0, os.ErrDeadlineExceeded
 		case s.in.len() > 0 || len(p) == 0:
 			n := s.in.readInto(p)
-			s.consumed += uint64(n)
 			if s.stalled && s.in.len() <= readBuffer/2 {
 				s.stalled = false
 				s.notify()
@@ -175,7 +173,6 @@ func (s *Stream) Close() error {
 	if s.writeErr == nil {
 		s.writeErr = fmt.Errorf("kcptransport: writing to a stream after Close: %w", ErrClosed)
 	}
-	s.consumed += uint64(s.in.len())
 	s.in.reset()
 	s.shut()
 	s.notify()
@@ -276,14 +273,18 @@ func (s *Stream) queuedOut() (n int, end bool) {
 }
 
 // room reports whether more may be delivered; if not, the loop is notified when there is.
-func (s *Stream) room() (ok bool, consumed uint64) {
+func (s *Stream) room() bool {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	if s.in.len() >= readBuffer {
-		s.stalled = true
-		return false, s.consumed
-	}
-	return true, s.consumed
+	s.stalled = s.in.len() >= readBuffer
+	return !s.stalled
+}
+
+// keepsUp reports whether the reader takes what comes.
+func (s *Stream) keepsUp() bool {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.in.len() < readBuffer/2
 }
 
 // deliver appends data for Read.
@@ -291,7 +292,6 @@ func (s *Stream) deliver(data []byte) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if s.readErr != nil {
-		s.consumed += uint64(len(data))
 		return
 	}
 	s.in.write(data)

@@ -54,9 +54,9 @@ type txLog struct {
 
 // txBatch is what the acknowledgements of one batch said.
 type txBatch struct {
-	acked, lost int // bytes
-	newest      transmission
-	any         bool
+	acked, lost int           // bytes
+	any         bool          // something arrived
+	newest      transmission  // of those that arrived by the path in use; num 0 = none
 	rtt         time.Duration // of the newest transmission acknowledged by name; 0 = none
 	rttTS       uint32        // its kcpTS
 	spurious    int           // transmissions taken for lost that arrived
@@ -137,15 +137,16 @@ func (l *txLog) ack(now time.Duration, t *transmission, byName bool) {
 	if l.idleUntil != 0 && l.delivered > l.idleUntil {
 		l.idleUntil = 0
 	}
-	l.batch.acked += int(t.size)
 	if !l.anyAcked || before(l.newestAcked, t.num) {
 		l.newestAcked, l.newestSent, l.anyAcked = t.num, t.sentAt, true
 	}
+	l.batch.any = true
 	if t.epoch != l.epoch {
 		return
 	}
-	if !l.batch.any || before(l.batch.newest.num, t.num) {
-		l.batch.any, l.batch.newest = true, *t
+	l.batch.acked += int(t.size)
+	if l.batch.newest.num == 0 || before(l.batch.newest.num, t.num) {
+		l.batch.newest = *t
 		l.firstSent = t.sentAt
 		if byName {
 			l.batch.rtt, l.batch.rttTS = max(now-t.sentAt, time.Microsecond), t.kcpTS
@@ -158,8 +159,10 @@ func (l *txLog) forget(t *transmission) { l.drop(t, txForgotten) }
 
 // lose ends the flight of t as lost.
 func (l *txLog) lose(t *transmission) {
-	if t.state == txFlying {
+	if t.state == txFlying && t.epoch == l.epoch {
 		l.batch.lost += int(t.size)
+	}
+	if t.state == txFlying {
 		l.drop(t, txLost)
 	}
 }
@@ -204,7 +207,7 @@ func (l *txLog) idle() { l.idleUntil = max(l.delivered+int64(l.inflight), 1) }
 func (l *txLog) sample(now time.Duration) ackSample {
 	b := &l.batch
 	s := ackSample{now: now, acked: b.acked, lost: b.lost, inflight: l.inflight, delivered: l.delivered, rtt: b.rtt}
-	if b.any {
+	if b.newest.num != 0 {
 		s.prior, s.idle = b.newest.delivered, b.newest.idle
 		interval := max(b.newest.sentAt-b.newest.firstSent, now-b.newest.deliverAt)
 		if interval > 0 {
