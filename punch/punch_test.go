@@ -16,7 +16,11 @@ import (
 	"github.com/2xppg/xppg/kcptransport"
 )
 
-func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
+func TestMain(m *testing.M) {
+	goleak.VerifyTestMain(m, // but for what kcp-go starts in its init
+		goleak.IgnoreTopFunction("github.com/xtaci/kcp-go/v5.(*TimedSched).sched"),
+		goleak.IgnoreTopFunction("github.com/xtaci/kcp-go/v5.(*TimedSched).prepend"))
+}
 
 var alice, bob = kcptransport.PeerID{1}, kcptransport.PeerID{2}
 

@@ -1,0 +1,182 @@
+package scenario
+
+import (
+	"errors"
+	"fmt"
+	"math"
+	"net/netip"
+	"slices"
+	"time"
+
+	"github.com/2xppg/xppg/netsim"
+)
+
+// The kinds of places that are not named after one of netsim.Presets.
+const (
+	Open  = "open"  // on the internet itself
+	CGNAT = "cgnat" // behind a port-restricted router at home, and the NAT of a carrier that gives random ports
+)
+
+// Kinds returns the kinds of places, from the one that is easiest to reach.
+func Kinds() []string {
+	return []string{Open, "full-cone", "address-restricted", "port-restricted", CGNAT, "symmetric"}
+}
+
+// nats returns the NATs of a kind of place, from the inside out.
+func nats(kind string) []netsim.NAT {
+	switch kind {
+	case Open:
+		return nil
+	case CGNAT:
+		// RFC 6888 requires of carriers that mapping does not depend on the destination.
+		carrier := netsim.NAT{Filtering: netsim.AddressAndPortDependent, Ports: netsim.RandomPorts}
+		return []netsim.NAT{netsim.Presets["port-restricted"], carrier}
+	}
+	return []netsim.NAT{netsim.Presets[kind]}
+}
+
+// behaviour returns how the NATs of a kind of place behave together: as the strictest of them.
+func behaviour(kind string) (mapping, filtering netsim.Behaviour) {
+	for _, n := range nats(kind) {
+		mapping, filtering = max(mapping, n.Mapping), max(filtering, n.Filtering)
+	}
+	return mapping, filtering
+}
+
+// Reachable reports whether hosts at two places can reach each other directly without guessing ports: when both have
+// mappings that do not depend on the destination, or one has and its filter lets in who comes from another port.
+func Reachable(a, b string) bool {
+	mappingA, filterA := behaviour(a)
+	mappingB, filterB := behaviour(b)
+	switch {
+	case mappingA == netsim.EndpointIndependent && mappingB == netsim.EndpointIndependent:
+		return true
+	case mappingA == netsim.EndpointIndependent:
+		return filterA != netsim.AddressAndPortDependent
+	case mappingB == netsim.EndpointIndependent:
+		return filterB != netsim.AddressAndPortDependent
+	}
+	return false
+}
+
+// The addresses of the world. All sockets have the same port.
+const port = 7337
+
+var (
+	introducerAddrs = []netip.Addr{netip.MustParseAddr("203.0.113.1"), netip.MustParseAddr("2001:db8:f::1")}
+	secondAddrs     = []netip.Addr{netip.MustParseAddr("203.0.113.2"), netip.MustParseAddr("2001:db8:f::2")}
+)
+
+// Place is a host and a socket on it.
+type Place struct {
+	Host   *netsim.Host
+	Conn   *netsim.Conn
+	Router *netsim.Router // the one that A's or B's own network is behind; nil at an open place
+}
+
+// Addrs returns the addresses of the host.
+func (p Place) Addrs() []netip.Addr { return p.Host.Addrs() }
+
+// local returns the address of the socket.
+func (p Place) local() netip.AddrPort { return netip.AddrPortFrom(netip.IPv6Unspecified(), port) }
+
+// addr returns where others reach an open place.
+func (p Place) addr() netip.AddrPort { return netip.AddrPortFrom(p.Addrs()[0], port) }
+
+// World is a netsim network with two places of some kind, A and B, and two open ones: the introducer R, and S, so that
+// there are two to answer STUN. Whoever builds it closes Net.
+type World struct {
+	Net        *netsim.Network
+	A, B, R, S Place
+}
+
+// WorldConfig says what a [World] is like. The zero value of a field means its default.
+type WorldConfig struct {
+	A, B   string        // kinds of places; default "port-restricted"
+	Seed   uint64        // decides what is lost, and ports
+	RTT    time.Duration // between A and B. Default 60 ms. R and S are half-way.
+	Loss   float64       // share of the packets between A and B that are lost, 0 to 1
+	Rate   int64         // of the access of A and B, bits per second; 0: no limit
+	IPv6   bool          // A and B have IPv6, behind firewalls that filter as their NATs do
+	SameIP bool          // B is in the network of A; the kind of B does not matter
+}
+
+func (c WorldConfig) withDefaults() (WorldConfig, error) {
+	for _, kind := range []*string{&c.A, &c.B} {
+		if *kind == "" {
+			*kind = "port-restricted"
+		}
+		if !slices.Contains(Kinds(), *kind) {
+			return c, fmt.Errorf("scenario: there is no kind of place %q (there are %v)", *kind, Kinds())
+		}
+	}
+	if c.RTT == 0 {
+		c.RTT = 60 * time.Millisecond
+	}
+	return c, nil
+}
+
+// access is the link between one of A and B and the middle of the internet.
+func (c WorldConfig) access() netsim.Link {
+	return netsim.Link{Delay: c.RTT / 4, Loss: 1 - math.Sqrt(1-c.Loss), Rate: c.Rate}
+}
+
+// NewWorld builds a world.
+func NewWorld(cfg WorldConfig) (*World, error) {
+	cfg, err := cfg.withDefaults()
+	if err != nil {
+		return nil, err
+	}
+	w := &World{Net: netsim.New(netsim.Config{Seed: cfg.Seed})}
+	w.R.Host = w.Net.NewHost("introducer", w.Net.Internet(), netsim.Link{}, introducerAddrs...)
+	w.S.Host = w.Net.NewHost("second", w.Net.Internet(), netsim.Link{}, secondAddrs...)
+	home := w.place(cfg, &w.A, "a", cfg.A, 1)
+	switch {
+	case !cfg.SameIP:
+		w.place(cfg, &w.B, "b", cfg.B, 2)
+	case home != nil:
+		w.B = Place{Host: w.Net.NewHost("b", home, netsim.Link{}, inside(cfg, 1, 3)...), Router: w.A.Router}
+	default:
+		w.place(cfg, &w.B, "b", Open, 2)
+	}
+	for _, p := range []*Place{&w.A, &w.B, &w.R, &w.S} {
+		if p.Conn, err = p.Host.ListenUDP(p.local()); err != nil {
+			return nil, errors.Join(fmt.Errorf("scenario: %w", err), w.Net.Close())
+		}
+	}
+	return w, nil
+}
+
+// place builds the place number n, and returns the network inside if there is one.
+func (w *World) place(cfg WorldConfig, p *Place, name, kind string, n byte) *netsim.Segment {
+	public := netip.AddrFrom4([4]byte{198, 51, 100, n})
+	outside, access := w.Net.Internet(), cfg.access()
+	layers := nats(kind)
+	if len(layers) == 0 {
+		addrs := []netip.Addr{public}
+		if cfg.IPv6 {
+			addrs = append(addrs, inside(cfg, n, 2)[1])
+		}
+		p.Host = w.Net.NewHost(name, outside, access, addrs...)
+		return nil
+	}
+	for depth := len(layers) - 1; depth >= 0; depth-- {
+		home := w.Net.NewSegment(fmt.Sprintf("network %d of %s", depth, name))
+		p.Router = w.Net.NewRouter(fmt.Sprintf("router %d of %s", depth, name), netsim.RouterConfig{
+			Outside: outside, OutsideAddrs: []netip.Addr{public}, Inside: home, Link: access, NAT: layers[depth],
+		})
+		outside, access = home, netsim.Link{}
+		public = netip.AddrFrom4([4]byte{100, 64, n, byte(10 + depth)}) // RFC 6598, of the next router
+	}
+	p.Host = w.Net.NewHost(name, outside, netsim.Link{}, inside(cfg, n, 2)...)
+	return outside
+}
+
+// inside returns the addresses of host number h of place number n. All homes use the same private network, as they do.
+func inside(cfg WorldConfig, n, h byte) []netip.Addr {
+	addrs := []netip.Addr{netip.AddrFrom4([4]byte{192, 168, 1, 10*n + h})}
+	if cfg.IPv6 {
+		addrs = append(addrs, netip.AddrFrom16([16]byte{0x20, 0x01, 0x0d, 0xb8, 0, n, 15: h}))
+	}
+	return addrs
+}
