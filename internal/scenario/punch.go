@@ -146,7 +146,7 @@ func (c *cast) gather(ctx context.Context, joined <-chan *kcptransport.Link) (*k
 	}{{c.b, w.B}, {c.a, w.A}} {
 		n.discover(ctx, n.at.Addrs(), w.R.Addrs(), w.S.Addrs())
 		var err error
-		if link, err = n.join(ctx, c.r.ep.ID(), w.R.addr()); err != nil {
+		if link, err = n.join(ctx, c.r.ep.ID(), w.R.AddrPort()); err != nil {
 			return nil, fmt.Errorf("connecting to the introducer: %w", err)
 		}
 		select {

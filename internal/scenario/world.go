@@ -80,8 +80,8 @@ func (p Place) Addrs() []netip.Addr { return p.Host.Addrs() }
 // local returns the address of the socket.
 func (p Place) local() netip.AddrPort { return netip.AddrPortFrom(netip.IPv6Unspecified(), port) }
 
-// addr returns where others reach an open place.
-func (p Place) addr() netip.AddrPort { return netip.AddrPortFrom(p.Addrs()[0], port) }
+// AddrPort returns where others reach an open place.
+func (p Place) AddrPort() netip.AddrPort { return netip.AddrPortFrom(p.Addrs()[0], port) }
 
 // World is a netsim network with two places of some kind, A and B, and two open ones: the introducer R, and S, so that
 // there are two to answer STUN. Whoever builds it closes Net.
