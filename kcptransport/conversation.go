@@ -49,8 +49,9 @@ type conversation struct {
 
 func newConversation(m *mux, id uint32) *conversation {
 	c := &conversation{mux: m, id: id, counted: id != 0}
-	c.recv.window, c.recv.announced = recvWindowMin, recvWindowMin
+	c.recv.window = recvWindowMin
 	c.widen(recvWindowNew)
+	c.recv.announced = c.recv.window // whatever is sent first tells it
 	c.send.edge = recvWindowMin
 	c.kcp = kcp.NewKCP(id, c.output)
 	c.kcp.NoDelay(1, int(kcpTick/time.Millisecond), 2, 1)

@@ -361,13 +361,13 @@ func TestMuxFairness(t *testing.T) {
 		}
 		var first, second int
 		go flow(p.a, p.b, &first)
-		time.Sleep(3 * time.Second)
+		time.Sleep(2 * time.Second)
 		a, b := p.add()
 		go flow(a, b, &second)
-		time.Sleep(5 * time.Second)
+		time.Sleep(3 * time.Second)
 		atFirst, atSecond := first, second
-		time.Sleep(20 * time.Second)
-		f, s := float64(first-atFirst)*8/20/100e6, float64(second-atSecond)*8/20/100e6
+		time.Sleep(10 * time.Second)
+		f, s := float64(first-atFirst)*8/10/100e6, float64(second-atSecond)*8/10/100e6
 		t.Logf("%.2f and %.2f of the link, lost %d and %d, longest queue %v", f, s, p.a.counts.Lost, a.counts.Lost, p.ab.maxQueue)
 		if f+s < 0.85 || f > 3*s || s > 3*f {
 			t.Errorf("two flows get %.2f and %.2f of the link", f, s)
