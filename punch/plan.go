@@ -34,8 +34,9 @@ const (
 	pace       = 5 * time.Millisecond
 )
 
-// rounds are when every candidate is probed again, counted from the first round. RFC 8445 section 14.2 spaces checks by 50 ms
-// and doubles; doubling stops at 1.6 s because a mapping or a route may come up at any time.
+// rounds are when every candidate is probed again, counted from the first round. The first pause is that between two
+// checks of RFC 8445 section 14.2, then pauses double as in RFC 8489 section 6.2.1, up to 1.6 s: a mapping or a route
+// may come up at any time.
 var rounds = []time.Duration{
 	0, 50 * time.Millisecond, 100 * time.Millisecond, 200 * time.Millisecond, 400 * time.Millisecond,
 	800 * time.Millisecond, 1600 * time.Millisecond, 3200 * time.Millisecond, 4800 * time.Millisecond,
