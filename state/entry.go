@@ -1,0 +1,226 @@
+package state
+
+import (
+	"errors"
+	"fmt"
+	"time"
+	"unicode/utf8"
+
+	"github.com/fxamacker/cbor/v2"
+	"lukechampine.com/blake3"
+
+	"github.com/2xppg/xppg/kcptransport"
+)
+
+// Limits of what is stored.
+const (
+	MaxKey      = 512      // bytes of a key
+	MaxValue    = 64 << 10 // bytes of a value as CBOR
+	maxSiblings = 8
+	signDomain  = "xppg state v1\x00"
+)
+
+// An Entry is one write.
+type Entry struct {
+	Key     string
+	Value   cbor.RawMessage // nil when Deleted
+	Deleted bool
+	Version Version
+	Base    Version // the highest version of the key that the author had seen; zero for none
+	Sig     []byte  // by Version.Author
+}
+
+// wireEntry is an entry as it is signed, sent and stored.
+type wireEntry struct {
+	Key     string          `cbor:"0,keyasint"`
+	Value   cbor.RawMessage `cbor:"1,keyasint,omitempty"`
+	Deleted bool            `cbor:"2,keyasint,omitempty"`
+	Version wireVersion     `cbor:"3,keyasint"`
+	Base    *wireVersion    `cbor:"4,keyasint,omitempty"`
+	Sig     []byte          `cbor:"5,keyasint,omitempty"`
+}
+
+type wireVersion struct {
+	_       struct{} `cbor:",toarray"`
+	Wall    uint64
+	Counter uint32
+	Author  []byte
+}
+
+var decMode = func() cbor.DecMode {
+	m, err := cbor.DecOptions{
+		DupMapKey: cbor.DupMapKeyEnforcedAPF, IndefLength: cbor.IndefLengthForbidden,
+		MaxNestedLevels: 16, MaxArrayElements: 65536, MaxMapPairs: 65536,
+	}.DecMode()
+	if err != nil {
+		panic(err) // the options are constants
+	}
+	return m
+}()
+
+var encMode = func() cbor.EncMode {
+	m, err := cbor.CoreDetEncOptions().EncMode()
+	if err != nil {
+		panic(err) // the options are constants
+	}
+	return m
+}()
+
+// mustMarshal encodes one of this package's own structs, which cannot fail.
+func mustMarshal(v any) []byte {
+	b, err := encMode.Marshal(v)
+	if err != nil {
+		panic("state: encoding a wire struct: " + err.Error())
+	}
+	return b
+}
+
+func packVersion(v Version) wireVersion {
+	return wireVersion{Wall: v.Wall, Counter: v.Counter, Author: v.Author[:]}
+}
+
+func (w wireVersion) unpack() (v Version, err error) {
+	if len(w.Author) != len(v.Author) {
+		return v, fmt.Errorf("state: an author's key of %d bytes", len(w.Author))
+	}
+	v.Wall, v.Counter = w.Wall, w.Counter
+	copy(v.Author[:], w.Author)
+	return v, nil
+}
+
+func (e *Entry) pack() wireEntry {
+	w := wireEntry{Key: e.Key, Value: e.Value, Deleted: e.Deleted, Version: packVersion(e.Version), Sig: e.Sig}
+	if !e.Base.IsZero() {
+		b := packVersion(e.Base)
+		w.Base = &b
+	}
+	return w
+}
+
+// unpack checks the form of an entry, not its signature.
+func (w wireEntry) unpack() (*Entry, error) {
+	e := &Entry{Key: w.Key, Value: w.Value, Deleted: w.Deleted, Sig: w.Sig}
+	var err error
+	if e.Version, err = w.Version.unpack(); err != nil {
+		return nil, err
+	}
+	if w.Base != nil {
+		if e.Base, err = w.Base.unpack(); err != nil {
+			return nil, err
+		}
+	}
+	if err := checkKey(e.Key); err != nil {
+		return nil, err
+	}
+	switch {
+	case e.Deleted == (len(e.Value) > 0):
+		return nil, errors.New("state: an entry is either a value or a deletion")
+	case len(e.Value) > MaxValue:
+		return nil, fmt.Errorf("state: value of %d bytes, at most %d are allowed", len(e.Value), MaxValue)
+	case e.Base.Compare(e.Version) >= 0:
+		return nil, errors.New("state: an entry is not after its base")
+	}
+	return e, nil
+}
+
+func checkKey(key string) error {
+	if key == "" || len(key) > MaxKey || !utf8.ValidString(key) {
+		return fmt.Errorf("state: a key has 1 to %d bytes of UTF-8, this one has %d", MaxKey, len(key))
+	}
+	return nil
+}
+
+// signedBytes is what the author signs.
+func (e *Entry) signedBytes(mapName string) []byte {
+	w := e.pack()
+	w.Sig = nil
+	b := append([]byte(signDomain+mapName), 0)
+	return append(b, mustMarshal(w)...)
+}
+
+func (e *Entry) verify(mapName string) error {
+	if !kcptransport.Verify(e.Version.Author, e.signedBytes(mapName), e.Sig) {
+		return fmt.Errorf("state: key %q: the signature is not that of %s", e.Key, e.Version.Author.Short())
+	}
+	return nil
+}
+
+// checkDrift refuses entries from too far in the future.
+func (e *Entry) checkDrift(now time.Time, limit time.Duration) error {
+	if ahead := e.Version.Time().Sub(now); ahead > limit {
+		return fmt.Errorf("state: key %q: written by %s %s ahead of our clock, at most %s is allowed (check the clocks)", e.Key, e.Version.Author.Short(), ahead.Round(time.Second), limit)
+	}
+	return nil
+}
+
+// siblings are the writes of a key that none supersedes, newest first.
+type siblings []*Entry
+
+// add returns the siblings after e was seen, too, and whether that is a change.
+func (s siblings) add(e *Entry) (siblings, bool) {
+	base := e.Base
+	for _, o := range s {
+		if o.Version == e.Version {
+			return s, false
+		}
+		if o.Base.Compare(base) > 0 {
+			base = o.Base
+		}
+	}
+	if e.Version.Compare(base) <= 0 {
+		return s, false
+	}
+	out := make(siblings, 0, len(s)+1)
+	added := false
+	for _, o := range s {
+		if !added && e.Version.Compare(o.Version) > 0 {
+			out, added = append(out, e), true
+		}
+		if o.Version.Compare(base) > 0 {
+			out = append(out, o)
+		}
+	}
+	if !added {
+		out = append(out, e)
+	}
+	if len(out) > maxSiblings {
+		if out[maxSiblings] == e {
+			return s, false
+		}
+		out = out[:maxSiblings]
+	}
+	return out, true
+}
+
+// live returns the entries to read from, oldest first; none when the key is deleted.
+func (s siblings) live() []*Entry {
+	if len(s) == 0 || s[0].Deleted {
+		return nil
+	}
+	var out []*Entry
+	for i := len(s) - 1; i >= 0; i-- {
+		if !s[i].Deleted {
+			out = append(out, s[i])
+		}
+	}
+	return out
+}
+
+// hash stands for the key and the versions of its siblings in the hash of a bucket.
+func (s siblings) hash() (h [16]byte) {
+	if len(s) == 0 {
+		return h
+	}
+	b := append([]byte(s[0].Key), 0)
+	for _, e := range s {
+		b = append(b, mustMarshal(packVersion(e.Version))...)
+	}
+	sum := blake3.Sum256(b)
+	copy(h[:], sum[:])
+	return h
+}
+
+func bucketOf(key string) int {
+	sum := blake3.Sum256([]byte(key))
+	return int(sum[0])
+}
