@@ -3,6 +3,7 @@ package relaymesh
 import (
 	"context"
 	"testing"
+	"time"
 
 	"github.com/2xppg/xppg/kcptransport"
 )
@@ -23,7 +24,11 @@ func FuzzServe(f *testing.F) {
 			_, _ = far.Write(bytes[:min(len(bytes), 1<<16)])
 			_ = far.CloseWrite()
 		}
+		start := time.Now()
 		_ = i.Serve(context.Background(), alice, a)
+		if d := time.Since(start); d > 2*time.Second {
+			t.Errorf("took %v", d)
+		}
 		if s := i.Stats(); s.Active != 0 || s.Bytes > 2*limit {
 			t.Errorf("stats %+v", s)
 		}
