@@ -26,8 +26,7 @@ type bbr struct {
 	phase   int // of the gain cycle
 	phaseAt time.Duration
 
-	drainAt   time.Duration // when looking for the least round trip began
-	drainEnd  time.Duration
+	drainEnd  time.Duration // when looking for the least round trip ends
 	lastState bbrState
 }
 

@@ -7,6 +7,8 @@ import (
 	"io"
 	"net"
 	"runtime"
+	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
 )
@@ -66,7 +68,7 @@ func TestMuxHeadOfLine(t *testing.T) {
 			}
 		}()
 		stuck := p.accept(p.b) // and nobody reads it
-		time.Sleep(time.Second)
+		pass(time.Second)
 		s := p.open(p.a, "echo")
 		start := time.Now()
 		s.Write([]byte("x"))
@@ -76,7 +78,7 @@ func TestMuxHeadOfLine(t *testing.T) {
 			t.Errorf("the message took %v", d)
 		}
 		go io.Copy(io.Discard, stuck)
-		time.Sleep(time.Second)
+		pass(time.Second)
 		// Make the path lose all of a bulk segment's transmissions for a while by losing everything once.
 		p.do(func() { p.ab.model.loss = 0.02 })
 		var worst time.Duration
@@ -85,7 +87,7 @@ func TestMuxHeadOfLine(t *testing.T) {
 			s.Write([]byte("x"))
 			p.wantRead(r, "x")
 			worst = max(worst, time.Since(start))
-			time.Sleep(10 * time.Millisecond)
+			pass(10 * time.Millisecond)
 		}
 		t.Logf("worst one-way time of a message beside bulk at 2 %% loss: %v", worst)
 		if worst > 200*time.Millisecond {
@@ -103,7 +105,7 @@ func TestMuxStreamLimit(t *testing.T) {
 			s.Write([]byte("x"))
 			open = append(open, s)
 		}
-		time.Sleep(time.Second)
+		pass(time.Second)
 		var reset *ResetError
 		refused := 0
 		for _, s := range open {
@@ -121,7 +123,7 @@ func TestMuxStreamLimit(t *testing.T) {
 		for range 4 {
 			p.accept(p.b).Reset(0)
 		}
-		time.Sleep(time.Second)
+		pass(time.Second)
 		s := p.open(p.a, "k") // there is room again
 		s.Write([]byte("y"))
 		p.wantRead(p.accept(p.b), "y")
@@ -156,7 +158,7 @@ func TestMuxClose(t *testing.T) {
 		s := p.open(p.a, "k")
 		s.Write([]byte("last words"))
 		r := p.accept(p.b)
-		time.Sleep(time.Second)
+		pass(time.Second)
 		failed := make(chan error)
 		go func() {
 			_, err := s.Read(make([]byte, 1))
@@ -166,7 +168,7 @@ func TestMuxClose(t *testing.T) {
 			_, err := p.a.accept(context.Background())
 			failed <- err
 		}()
-		time.Sleep(time.Second)
+		pass(time.Second)
 		p.stop()
 		for range 2 {
 			if err := <-failed; !errors.Is(err, net.ErrClosed) {
@@ -257,6 +259,7 @@ func TestMuxPathChange(t *testing.T) {
 			}
 		}()
 		r := p.accept(p.b)
+		var mu sync.Mutex
 		got := 0
 		last := time.Now()
 		var gap time.Duration
@@ -267,19 +270,21 @@ func TestMuxPathChange(t *testing.T) {
 				if err != nil {
 					return
 				}
+				mu.Lock()
 				got += n
 				gap = max(gap, time.Since(last))
 				last = time.Now()
+				mu.Unlock()
 			}
 		}()
-		time.Sleep(2 * time.Second)
+		pass(2 * time.Second)
 		p.do(func() { // everything is lost for 5 seconds, and nobody knows
 			p.ab.model.loss, p.ba.model.loss = 1, 1
 		})
-		time.Sleep(5 * time.Second)
+		pass(5 * time.Second)
 		var sent int
 		p.do(func() { sent = p.ab.sent })
-		time.Sleep(5 * time.Second)
+		pass(5 * time.Second)
 		p.do(func() {
 			if n := p.ab.sent - sent; n > 20 {
 				t.Errorf("%d packets were sent in 5 s into a path that brings nothing back", n)
@@ -287,7 +292,7 @@ func TestMuxPathChange(t *testing.T) {
 			p.a.blocked(true) // it is found out
 			p.b.blocked(true)
 		})
-		time.Sleep(time.Second)
+		pass(time.Second)
 		p.do(func() {
 			if at := p.a.next(); !at.IsZero() {
 				t.Error("a mux without a path wants to be woken")
@@ -298,12 +303,18 @@ func TestMuxPathChange(t *testing.T) {
 				m.pathChanged(time.Now())
 				m.blocked(false)
 			}
+			mu.Lock()
 			gap = 0
 			last = time.Now()
+			mu.Unlock()
 		})
 		p.wake()
+		mu.Lock()
 		before := got
-		time.Sleep(5 * time.Second)
+		mu.Unlock()
+		pass(5 * time.Second)
+		mu.Lock()
+		defer mu.Unlock()
 		t.Logf("went on after %v, %d MB in 5 s", gap, (got-before)>>20)
 		if gap > 500*time.Millisecond {
 			t.Errorf("the stream stood still for %v after the new path was there", gap)
@@ -325,7 +336,7 @@ func TestMuxIdle(t *testing.T) {
 		p.wantIdle()
 		var sent, turns int
 		p.do(func() { sent, turns = p.ab.sent+p.ba.sent, p.turns })
-		time.Sleep(time.Hour)
+		pass(time.Hour)
 		p.do(func() {
 			if n := p.ab.sent + p.ba.sent - sent; n != 0 {
 				t.Errorf("%d packets were sent in an idle hour", n)
@@ -339,8 +350,11 @@ func TestMuxIdle(t *testing.T) {
 
 // Two links on one path get about the same, and leave room in its queue.
 func TestMuxFairness(t *testing.T) {
+	if raceEnabled {
+		t.Skip("takes long with the race detector")
+	}
 	inBubble(t, simModel{delay: 25 * time.Millisecond, rate: 100e6, queue: 625e3}, func(t *testing.T, p *muxPair) {
-		flow := func(a, b *mux, got *int) {
+		flow := func(a, b *mux, got *atomic.Int64) {
 			s := p.open(a, "bulk")
 			go func() {
 				for {
@@ -356,18 +370,19 @@ func TestMuxFairness(t *testing.T) {
 				if err != nil {
 					return
 				}
-				*got += n
+				got.Add(int64(n))
 			}
 		}
-		var first, second int
+		var first, second atomic.Int64
 		go flow(p.a, p.b, &first)
-		time.Sleep(2 * time.Second)
+		pass(2 * time.Second)
 		a, b := p.add()
 		go flow(a, b, &second)
-		time.Sleep(3 * time.Second)
-		atFirst, atSecond := first, second
-		time.Sleep(10 * time.Second)
-		f, s := float64(first-atFirst)*8/10/100e6, float64(second-atSecond)*8/10/100e6
+		pass(3 * time.Second)
+		atFirst, atSecond := first.Load(), second.Load()
+		pass(10 * time.Second)
+		p.stop()
+		f, s := float64(first.Load()-atFirst)*8/10/100e6, float64(second.Load()-atSecond)*8/10/100e6
 		t.Logf("%.2f and %.2f of the link, lost %d and %d, longest queue %v", f, s, p.a.counts.Lost, a.counts.Lost, p.ab.maxQueue)
 		if f+s < 0.85 || f > 3*s || s > 3*f {
 			t.Errorf("two flows get %.2f and %.2f of the link", f, s)

@@ -86,6 +86,7 @@ func TestMuxIntegrity(t *testing.T) {
 			inBubble(t, c.model, func(t *testing.T, p *muxPair) {
 				took := transfer(t, p, c.bytes)
 				p.wantIdle()
+				p.stop()
 				s := p.a.stats()
 				t.Logf("%.0f Mbit/s, %d turns, %+v", float64(c.bytes)*8/took.Seconds()/1e6, p.turns, s.muxCounts)
 			})
@@ -110,10 +111,14 @@ func TestMuxGoodput(t *testing.T) {
 		{0, 0, 100 * time.Millisecond, 32 << 20, 0.6, 1.1},
 	} {
 		t.Run(fmt.Sprintf("RTT %v loss %v burst %v", 2*c.delay, c.loss, c.burst), func(t *testing.T) {
+			if raceEnabled && c.bytes > 16<<20 {
+				t.Skip("takes long with the race detector")
+			}
 			const rate = 100e6
 			model := simModel{rate: rate, delay: c.delay, loss: c.loss, burst: c.burst, queue: int(rate / 8 * 2 * c.delay.Seconds())}
 			inBubble(t, model, func(t *testing.T, p *muxPair) {
 				took := transfer(t, p, c.bytes)
+				p.stop()
 				share := float64(c.bytes) * 8 / took.Seconds() / rate
 				wire := float64(p.ab.bytes) / float64(c.bytes)
 				t.Logf("%.3f of the link, wire %.3f, longest queue %v, %+v", share, wire, p.ab.maxQueue, p.a.stats())

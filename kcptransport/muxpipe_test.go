@@ -3,6 +3,7 @@ package kcptransport
 import (
 	"context"
 	"encoding/binary"
+	"errors"
 	"fmt"
 	"io"
 	"math/rand/v2"
@@ -285,6 +286,12 @@ func inBubble(t *testing.T, model simModel, f func(t *testing.T, p *muxPair), op
 	})
 }
 
+// pass lets virtual time go by, and then everybody who has something to do.
+func pass(d time.Duration) {
+	time.Sleep(d) //nolint:forbidigo // virtual time
+	synctest.Wait()
+}
+
 func (p *muxPair) open(m *mux, kind string) *Stream {
 	p.t.Helper()
 	s, err := m.open(kind)
@@ -320,7 +327,7 @@ func (p *muxPair) wantRead(s *Stream, want string) {
 
 func (p *muxPair) wantEOF(s *Stream) {
 	p.t.Helper()
-	if n, err := s.Read(make([]byte, 1)); err != io.EOF {
+	if n, err := s.Read(make([]byte, 1)); !errors.Is(err, io.EOF) {
 		p.t.Fatalf("read %d bytes, %v; want EOF", n, err)
 	}
 }
@@ -328,7 +335,7 @@ func (p *muxPair) wantEOF(s *Stream) {
 // wantIdle waits until both muxes have nothing left to do: no timer, nothing unacknowledged.
 func (p *muxPair) wantIdle() {
 	p.t.Helper()
-	time.Sleep(10 * time.Second) //nolint:forbidigo // virtual time
+	pass(10 * time.Second)
 	p.do(func() {
 		for name, m := range map[string]*mux{"a": p.a, "b": p.b} {
 			if at := m.next(); !at.IsZero() {

@@ -329,9 +329,6 @@ func (m *mux) pending() bool {
 	return false
 }
 
-// rtt returns the smoothed round trip of the path as measured by data, 0 = not known.
-func (m *mux) rtt() time.Duration { return m.trip.smoothed }
-
 // muxStats is what stats returns.
 type muxStats struct {
 	muxCounts

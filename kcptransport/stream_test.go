@@ -7,6 +7,7 @@ import (
 	"io"
 	"net"
 	"os"
+	"sync/atomic"
 	"testing"
 	"time"
 )
@@ -69,7 +70,7 @@ func TestStreamResetAtOnce(t *testing.T) {
 		p.open(p.a, "k").Reset(1)
 		s := p.open(p.a, "k")
 		s.Write([]byte("x"))
-		time.Sleep(time.Millisecond)
+		pass(time.Millisecond)
 		s.Reset(2)
 		p.wantIdle()
 		p.wantStreams(0)
@@ -107,10 +108,10 @@ func TestStreamDeadlines(t *testing.T) {
 			_, err := s.Read(make([]byte, 1))
 			failed <- err
 		}()
-		time.Sleep(time.Second)
+		pass(time.Second)
 		s.SetReadDeadline(time.Now().Add(time.Second))
 		s.SetReadDeadline(time.Now().Add(time.Hour))
-		time.Sleep(2 * time.Second)
+		pass(2 * time.Second)
 		select {
 		case err := <-failed:
 			t.Errorf("an obsolete deadline ended Read: %v", err)
@@ -152,7 +153,7 @@ func TestStreamCloseWakes(t *testing.T) {
 					_, err := s.Write(make([]byte, 16<<20))
 					failed <- err
 				}()
-				time.Sleep(time.Second)
+				pass(time.Second)
 				end(s)
 				for range 2 {
 					err := <-failed
@@ -208,7 +209,7 @@ func TestStreamCloseStopsPeer(t *testing.T) {
 				}
 			}
 		}()
-		time.Sleep(time.Second)
+		pass(time.Second)
 		s.Close()
 		var reset *ResetError
 		if err := <-failed; !errors.As(err, &reset) || !reset.Remote || reset.Code != 0 {
@@ -228,12 +229,12 @@ func TestStreamSlowReader(t *testing.T) {
 		inBubble(t, simModel{delay: 10 * time.Millisecond, loss: loss}, func(t *testing.T, p *muxPair) {
 			s := p.open(p.a, "k")
 			const total = 12 << 20
-			var written int
+			var written atomic.Int64
 			go func() {
 				buf := make([]byte, 64<<10)
 				for range total / len(buf) {
 					n, err := s.Write(buf)
-					if written += n; err != nil {
+					if written.Add(int64(n)); err != nil {
 						t.Error(err)
 						return
 					}
@@ -241,9 +242,9 @@ func TestStreamSlowReader(t *testing.T) {
 				s.CloseWrite()
 			}()
 			r := p.accept(p.b)
-			time.Sleep(20 * time.Second)
-			bound := sendBuffer + readBuffer + recvWindowNew*1204 + 64<<10
-			if at := written; loss == 0 && at > bound {
+			pass(20 * time.Second)
+			const bound = sendBuffer + readBuffer + recvWindowNew*1204 + 64<<10
+			if at := written.Load(); loss == 0 && at > bound {
 				t.Errorf("%d bytes were written although nobody reads, want at most %d", at, bound)
 			}
 			got := 0
@@ -254,7 +255,7 @@ func TestStreamSlowReader(t *testing.T) {
 					break
 				}
 				start := time.Now()
-				time.Sleep(5 * time.Millisecond)
+				pass(5 * time.Millisecond)
 				if d := time.Since(start); d > 3*time.Second {
 					t.Errorf("the stream stood still for %v", d)
 				}
@@ -279,7 +280,7 @@ func TestStreamLinger(t *testing.T) {
 		s.Write(make([]byte, 2<<20))
 		r := p.accept(p.b)
 		s.Close()
-		time.Sleep(3 * lingerPeriod)
+		pass(3 * lingerPeriod)
 		p.do(func() {
 			if n := p.a.stats().Streams; n != 0 {
 				t.Errorf("%d streams linger", n)

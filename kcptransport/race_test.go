@@ -1,0 +1,5 @@
+//go:build race
+
+package kcptransport
+
+const raceEnabled = true
