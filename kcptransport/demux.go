@@ -1,0 +1,174 @@
+package kcptransport
+
+import (
+	"errors"
+	"fmt"
+	"net"
+	"net/netip"
+)
+
+const (
+	readBatchLen  = 64
+	maxReadErrors = 100 // one after the other, before the socket counts as broken
+)
+
+// reader tells arriving packets apart. It belongs to the goroutine that reads the socket.
+type reader struct {
+	e       *Endpoint
+	packets [readBatchLen]*inPacket
+	bufs    [readBatchLen][]byte
+	sizes   [readBatchLen]int
+	addrs   [readBatchLen]netip.AddrPort
+
+	shaking packetList // of this batch, for the handshaker
+	lists   []linkPackets
+	last    int // the list that was used last
+}
+
+// linkPackets are the packets of one batch for one link.
+type linkPackets struct {
+	index uint32
+	link  *Link
+	list  packetList
+}
+
+// read is the goroutine that reads the socket, until it is closed.
+func (e *Endpoint) read() {
+	r := &reader{e: e}
+	defer r.free()
+	for failed := 0; ; {
+		r.fill()
+		n, err := e.cfg.Conn.ReadBatch(r.bufs[:], r.sizes[:], r.addrs[:])
+		if err != nil {
+			if failed++; errors.Is(err, net.ErrClosed) || failed == maxReadErrors {
+				e.readFailed(err)
+				return
+			}
+			continue
+		}
+		failed = 0
+		for i := range n {
+			p := r.packets[i]
+			p.n, p.from = r.sizes[i], r.addrs[i]
+			r.packets[i] = nil
+			r.sort(p)
+		}
+		r.handOver()
+	}
+}
+
+// fill provides a buffer for every place of the batch.
+func (r *reader) fill() {
+	for i, p := range r.packets {
+		if p == nil {
+			p = newInPacket()
+			r.packets[i], r.bufs[i] = p, p.buf[:]
+		}
+	}
+}
+
+func (r *reader) free() {
+	for _, p := range r.packets {
+		if p != nil {
+			p.release()
+		}
+	}
+}
+
+// sort puts p, which it takes over, on the list of who handles it.
+func (r *reader) sort(p *inPacket) {
+	switch packetType(p.bytes()) {
+	case kindSTUN:
+		if r.e.cfg.OnSTUN != nil {
+			r.e.cfg.OnSTUN(p.bytes(), p.from)
+		}
+	case kindFirst, kindAnswer, kindFinish, kindReject:
+		r.shaking.push(p)
+		return
+	case kindData:
+		index, _ := receiverIndex(p.bytes())
+		if r.sortData(index, p) {
+			return
+		}
+	}
+	p.release()
+}
+
+func (r *reader) sortData(index uint32, p *inPacket) bool {
+	if r.last < len(r.lists) && r.lists[r.last].index == index {
+		r.lists[r.last].list.push(p)
+		return true
+	}
+	for i := range r.lists {
+		if r.lists[i].index == index {
+			r.last = i
+			r.lists[i].list.push(p)
+			return true
+		}
+	}
+	l, ok := r.e.table.lookup(index)
+	switch {
+	case !ok:
+		return false
+	case l == nil:
+		r.shaking.push(p)
+		return true
+	}
+	r.last = len(r.lists)
+	r.lists = append(r.lists, linkPackets{index: index, link: l})
+	r.lists[r.last].list.push(p)
+	return true
+}
+
+// handOver gives every link its packets of the batch.
+func (r *reader) handOver() {
+	r.e.shaker.inbox.deliver(&r.shaking)
+	for i := range r.lists {
+		r.lists[i].link.inbox.deliver(&r.lists[i].list)
+	}
+	clear(r.lists)
+	r.lists = r.lists[:0]
+}
+
+// readFailed ends what cannot go on without the socket.
+func (e *Endpoint) readFailed(err error) {
+	select {
+	case <-e.closing:
+		return
+	default:
+	}
+	err = fmt.Errorf("the socket broke: %w", err)
+	e.failure.Store(&err)
+	for _, l := range e.table.all() {
+		l.inbox.put(abortMessage{fmt.Errorf("kcptransport: link to %s: %w", l.peer.Short(), err)})
+	}
+}
+
+// HandleSignal takes in a packet that came by way of an introducer, and keeps reply for what is to go back to its
+// sender the same way. It does not keep packet, and drops whatever makes no sense.
+func (e *Endpoint) HandleSignal(packet []byte, reply Signal) {
+	if len(packet) > packetBufSize || reply == nil {
+		return
+	}
+	p := newInPacket()
+	p.n, p.from, p.signal = copy(p.buf[:], packet), netip.AddrPort{}, reply
+	var list packetList
+	list.push(p)
+	switch packetType(packet) {
+	case kindFirst, kindAnswer, kindFinish, kindReject:
+		e.shaker.inbox.deliver(&list)
+	case kindData:
+		index, _ := receiverIndex(packet)
+		l, ok := e.table.lookup(index)
+		switch {
+		case l != nil:
+			l.inbox.deliver(&list)
+		case ok:
+			e.shaker.inbox.deliver(&list)
+		default:
+			list.releaseAll()
+		}
+	default:
+		list.releaseAll()
+	}
+}

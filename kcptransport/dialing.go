@@ -1,0 +1,306 @@
+package kcptransport
+
+import (
+	"errors"
+	"fmt"
+	"net/netip"
+	"slices"
+	"strings"
+	"time"
+)
+
+// Times of a dial. A first message is repeated with growing pauses, because one lost packet must not cost a join.
+const (
+	dialRetry    = 250 * time.Millisecond
+	maxDialRetry = 4 * time.Second
+	// rejectGrace is how long a dial goes on that was refused everywhere: refusals are not authenticated.
+	rejectGrace = time.Second
+)
+
+// dial is a handshake that this side began, towards one peer or towards whoever answers at some addresses.
+type dial struct {
+	initiator *initiator
+	index     uint32
+	peer      PeerID // zero: not known
+	local     linkID // ours, zero: chosen when the peer is known
+	requests  []*dialRequest
+	targets   []dialTarget
+	sentAt    time.Time // the first time
+	tries     int
+	next      time.Time // of the first message
+	failAt    time.Time // zero: not refused everywhere
+
+	answering  netip.AddrPort // where the packet comes from that is being handled
+	answeredAt time.Time
+
+	signal       Signal
+	signalSentAt time.Time
+	signalTries  int
+	signalNext   time.Time
+}
+
+// dialTarget is one address that is tried.
+type dialTarget struct {
+	addr    netip.AddrPort
+	refused error // what it answered, if it did
+	final   bool  // asking again is of no use
+}
+
+func (h *handshaker) dialByIndex(index uint32) *dial {
+	i := slices.IndexFunc(h.dials, func(d *dial) bool { return d.index == index })
+	if i < 0 {
+		return nil
+	}
+	return h.dials[i]
+}
+
+func (h *handshaker) dialByPeer(peer PeerID) *dial {
+	i := slices.IndexFunc(h.dials, func(d *dial) bool { return d.peer == peer })
+	if i < 0 || peer.IsZero() {
+		return nil
+	}
+	return h.dials[i]
+}
+
+// dial begins to do what a call of Dial asks for, or joins it to one that is under way.
+func (h *handshaker) dial(now time.Time, r *dialRequest) {
+	if l := h.e.table.link(r.dial.Peer); l != nil {
+		h.hint(l, r.dial)
+		r.result <- dialResult{link: l}
+		return
+	}
+	d := h.dialByPeer(r.dial.Peer)
+	if d == nil {
+		var err error
+		if d, err = h.newDial(now, r.dial.Peer); err != nil {
+			r.result <- dialResult{err: err}
+			return
+		}
+	}
+	d.requests = append(d.requests, r)
+	var fresh []netip.AddrPort
+	for _, a := range r.dial.Addrs {
+		if len(d.targets) < maxDialAddrs && !slices.ContainsFunc(d.targets, func(t dialTarget) bool { return t.addr == a }) {
+			d.targets = append(d.targets, dialTarget{addr: a})
+			fresh = append(fresh, a)
+			d.failAt = time.Time{}
+		}
+	}
+	if d.tries > 0 { // the others get theirs in stepDials
+		h.send(d.initiator.first(), fresh)
+	}
+	if r.dial.Signal != nil {
+		d.signal, d.signalNext, d.signalTries, d.failAt = r.dial.Signal, now, 0, time.Time{}
+	}
+}
+
+func (h *handshaker) newDial(now time.Time, peer PeerID) (*dial, error) {
+	if n := h.e.table.count(); n >= h.e.cfg.MaxLinks {
+		return nil, fmt.Errorf("kcptransport: dialling: there are %d links already, as many as Config.MaxLinks allows", n)
+	}
+	index, err := h.newIndex()
+	if err != nil {
+		return nil, fmt.Errorf("kcptransport: dialling: %w", err)
+	}
+	d := &dial{index: index, peer: peer, next: now}
+	if !peer.IsZero() {
+		d.local = h.localID(now, peer, nil)
+	}
+	d.initiator, err = newInitiator(h.cfg, peer, index, func(peer PeerID, theirs *Hello) Hello {
+		if theirs != nil {
+			id := parseLinkID(theirs.LinkID)
+			d.local = h.localID(d.answeredAt, peer, &id)
+		}
+		return h.hello(d.local, d.answering)
+	})
+	if err != nil {
+		h.e.table.dropIndex(index)
+		return nil, err
+	}
+	h.dials = append(h.dials, d)
+	return d, nil
+}
+
+// hint makes use of what a Dial knows about a peer to which there is a link.
+func (h *handshaker) hint(l *Link, d Dial) {
+	for _, a := range d.Addrs {
+		l.Probe(Path{Addr: a}, 0)
+	}
+	if d.Signal != nil {
+		l.inbox.put(signalMessage{d.Signal})
+	}
+}
+
+// send sends b to all of addrs.
+func (h *handshaker) send(b []byte, addrs []netip.AddrPort) {
+	if len(addrs) > 0 {
+		_, _ = h.e.cfg.Conn.WriteBatch(slices.Repeat([][]byte{b}, len(addrs)), addrs) // what fails is repeated
+	}
+}
+
+// stepDials repeats first messages, and gives up what is hopeless.
+func (h *handshaker) stepDials(now time.Time) {
+	for _, d := range slices.Clone(h.dials) {
+		if !d.failAt.IsZero() && !now.Before(d.failAt) {
+			for _, r := range d.requests {
+				r.result <- dialResult{err: d.failure(now, r, nil)}
+			}
+			h.dropDial(d)
+			continue
+		}
+		if !now.Before(d.next) {
+			var addrs []netip.AddrPort
+			for _, t := range d.targets {
+				if !t.final {
+					addrs = append(addrs, t.addr)
+				}
+			}
+			if d.tries == 0 {
+				d.sentAt = now
+			}
+			h.send(d.initiator.first(), addrs)
+			d.next = now.Add(h.jitter(min(dialRetry<<min(d.tries, 8), maxDialRetry)))
+			d.tries++
+		}
+		if d.signal != nil && !now.Before(d.signalNext) {
+			d.signalSentAt = now
+			_ = d.signal.Send(d.initiator.first()) // lost, as any packet may be
+			d.signalNext = now.Add(min(4*dialRetry<<min(d.signalTries, 8), maxDialRetry))
+			d.signalTries++
+		}
+	}
+}
+
+func (h *handshaker) nextDial() time.Time {
+	var at time.Time
+	for _, d := range h.dials {
+		at = earlier(earlier(at, d.next), d.failAt)
+		if d.signal != nil {
+			at = earlier(at, d.signalNext)
+		}
+	}
+	return at
+}
+
+// jitter varies a pause by an eighth, so that peers that started together do not stay together.
+func (h *handshaker) jitter(pause time.Duration) time.Duration {
+	r, err := h.random32()
+	if err != nil {
+		return pause
+	}
+	return pause - pause/8 + time.Duration(uint64(pause/4)*uint64(r)>>32)
+}
+
+// answer handles a packet that came for a dial.
+func (h *handshaker) answer(now time.Time, d *dial, p *inPacket) {
+	d.answering, d.answeredAt = p.from, now
+	finish, est, err := d.initiator.handle(p.bytes())
+	if err != nil {
+		h.refused(now, d, p.from, err)
+		return
+	}
+	m := sessionMessage{est: est, localIndex: d.index, from: p.from, finish: finish}
+	switch {
+	case p.signal != nil:
+		m.signal, m.rtt = p.signal, now.Sub(d.signalSentAt)
+	case d.tries == 1: // otherwise it cannot be told which one was answered
+		m.rtt = now.Sub(d.sentAt)
+	}
+	l := h.joinExisting(d, est)
+	if l != nil {
+		h.e.table.dropIndex(d.index)
+		l.Probe(Path{Addr: p.from}, 0)
+	} else if l, _, err = h.linkFor(now, est.peer, d.local, parseLinkID(est.hello.LinkID)); err == nil {
+		h.give(l, m)
+	} else {
+		h.e.table.dropIndex(d.index)
+	}
+	h.fulfil(d, l, err)
+	if other := h.dialByPeer(est.peer); other != nil && l != nil { // somebody dialled the same peer by its key
+		h.e.table.dropIndex(other.index)
+		h.fulfil(other, l, nil)
+	}
+}
+
+// joinExisting returns the link that a dial by address has led to, if there is one and the peer was not restarted. The
+// handshake is not completed then.
+func (h *handshaker) joinExisting(d *dial, est *established) *Link {
+	l := h.e.table.link(est.peer)
+	if l == nil || !d.peer.IsZero() || l.remote.boot != parseLinkID(est.hello.LinkID).boot {
+		return nil
+	}
+	return l
+}
+
+// fulfil ends a dial with its outcome. Its index now belongs to the link.
+func (h *handshaker) fulfil(d *dial, l *Link, err error) {
+	for _, r := range d.requests {
+		r.result <- dialResult{link: l, err: err}
+	}
+	h.dials = slices.DeleteFunc(h.dials, func(other *dial) bool { return other == d })
+}
+
+// dropDial ends a dial that came to nothing.
+func (h *handshaker) dropDial(d *dial) {
+	h.e.table.dropIndex(d.index)
+	h.dials = slices.DeleteFunc(h.dials, func(other *dial) bool { return other == d })
+}
+
+// refused notes what an address answered. When all have refused for good, the dial ends soon.
+func (h *handshaker) refused(now time.Time, d *dial, from netip.AddrPort, err error) {
+	var refusal *HandshakeError
+	self := errors.Is(err, errHandshakeSelf)
+	if !self && !errors.As(err, &refusal) {
+		return
+	}
+	all := d.signal == nil
+	for i := range d.targets {
+		t := &d.targets[i]
+		if t.addr == from {
+			t.refused, t.final = err, self || refusal.Reason != RejectBusy
+		}
+		all = all && t.final
+	}
+	if all && d.failAt.IsZero() {
+		d.failAt = now.Add(rejectGrace)
+	}
+}
+
+// cancel ends the waiting of a call whose context has ended.
+func (h *handshaker) cancel(now time.Time, m cancelRequest) {
+	for _, d := range h.dials {
+		i := slices.Index(d.requests, m.request)
+		if i < 0 {
+			continue
+		}
+		m.request.result <- dialResult{err: d.failure(now, m.request, m.cause)}
+		if d.requests = slices.Delete(d.requests, i, i+1); len(d.requests) == 0 {
+			h.dropDial(d)
+		}
+		return
+	}
+}
+
+// failure tells what was tried in vain.
+func (d *dial) failure(now time.Time, r *dialRequest, cause error) error {
+	var tried []string
+	var refusal error
+	for _, t := range d.targets {
+		tried = append(tried, t.addr.String())
+		if t.refused != nil {
+			refusal = t.refused
+		}
+	}
+	if d.signal != nil {
+		tried = append(tried, "an introducer")
+	}
+	to := strings.Join(tried, ", ")
+	elapsed := now.Sub(r.started).Round(time.Millisecond)
+	switch {
+	case refusal != nil && cause != nil:
+		return fmt.Errorf("kcptransport: no link through %s in %s: %w (%w)", to, elapsed, refusal, cause)
+	case refusal != nil:
+		return fmt.Errorf("kcptransport: no link through %s: %w", to, refusal)
+	}
+	return fmt.Errorf("kcptransport: no answer from %s in %s: %w", to, elapsed, cause)
+}

@@ -1,0 +1,95 @@
+package kcptransport
+
+import "sync"
+
+// Bounds of what waits for a loop.
+const (
+	maxQueuedPackets  = 1024
+	maxQueuedMessages = 1024
+)
+
+// inbox is where the goroutines that have something for a run loop leave it. All of it is handled in one turn, so that
+// a loop that falls behind works in larger batches.
+type inbox[M any] struct {
+	wake chan struct{} // holds a token when there may be something to do
+
+	mu       sync.Mutex
+	closed   bool
+	packets  packetList
+	messages []M
+	dropped  uint64 // packets for which there was no room
+}
+
+func newInbox[M any]() *inbox[M] { return &inbox[M]{wake: make(chan struct{}, 1)} }
+
+// poke makes the loop take a turn. It never blocks and may be called with any lock held.
+func (b *inbox[M]) poke() {
+	select {
+	case b.wake <- struct{}{}:
+	default:
+	}
+}
+
+// put leaves a message and reports whether the loop will see it: it does until it has ended.
+func (b *inbox[M]) put(m M) bool { return b.add(m, false) }
+
+// offer is put for a message that may get lost: it is refused when many wait.
+func (b *inbox[M]) offer(m M) bool { return b.add(m, true) }
+
+func (b *inbox[M]) add(m M, mayDrop bool) bool {
+	b.mu.Lock()
+	ok := !b.closed && !(mayDrop && len(b.messages) >= maxQueuedMessages)
+	if ok {
+		b.messages = append(b.messages, m)
+	}
+	b.mu.Unlock()
+	if ok {
+		b.poke()
+	}
+	return ok
+}
+
+// deliver leaves packets, and takes them over in any case; those that there is no room for are dropped.
+func (b *inbox[M]) deliver(list *packetList) {
+	if list.n == 0 {
+		return
+	}
+	b.mu.Lock()
+	room := 0
+	if !b.closed {
+		room = maxQueuedPackets - b.packets.n
+	}
+	if list.n <= room {
+		b.packets.append(list)
+	} else {
+		for ; room > 0; room-- {
+			b.packets.push(list.pop())
+		}
+		b.dropped += uint64(list.n)
+	}
+	b.mu.Unlock()
+	list.releaseAll()
+	b.poke()
+}
+
+// take empties the inbox. messages is lent until the next call; spare is the slice of the call before.
+func (b *inbox[M]) take(spare []M) (packets packetList, messages []M, dropped uint64) {
+	clear(spare)
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	packets, messages = b.packets, b.messages
+	b.packets, b.messages = packetList{}, spare[:0]
+	dropped, b.dropped = b.dropped, 0
+	return packets, messages, dropped
+}
+
+// close drops what is in the inbox and whatever comes later.
+func (b *inbox[M]) close() (messages []M) {
+	b.mu.Lock()
+	b.closed = true
+	packets, messages := b.packets, b.messages
+	b.packets, b.messages = packetList{}, nil
+	b.mu.Unlock()
+	packets.releaseAll()
+	return messages
+}

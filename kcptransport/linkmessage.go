@@ -1,0 +1,44 @@
+package kcptransport
+
+import (
+	"net/netip"
+	"time"
+)
+
+// linkMessage is what a link's run loop is sent by others. Packets come beside it, in the inbox's list.
+type linkMessage interface{ isLinkMessage() }
+
+// sessionMessage gives the link the keys of a completed handshake.
+type sessionMessage struct {
+	est        *established
+	localIndex uint32
+	from       netip.AddrPort // where the handshake proved the peer to be; invalid: by way of signal
+	signal     Signal
+	finish     []byte        // XX3, to be sent until the peer is heard
+	rtt        time.Duration // of the handshake's exchange, 0 when it cannot be told
+}
+
+// probeMessage asks for a probe.
+type probeMessage struct {
+	path Path
+	ttl  int
+}
+
+// signalMessage gives a link without path a way to its peer.
+type signalMessage struct{ signal Signal }
+
+// closeMessage ends the link: after flush at the latest the peer is told, after limit the link is over.
+type closeMessage struct {
+	code         uint32
+	reason       string
+	flush, limit time.Duration
+}
+
+// abortMessage ends the link without telling the peer.
+type abortMessage struct{ err error }
+
+func (sessionMessage) isLinkMessage() {}
+func (probeMessage) isLinkMessage()   {}
+func (signalMessage) isLinkMessage()  {}
+func (closeMessage) isLinkMessage()   {}
+func (abortMessage) isLinkMessage()   {}

@@ -1,0 +1,218 @@
+package kcptransport
+
+import (
+	"encoding/binary"
+	"strings"
+	"time"
+)
+
+// packetWriter makes the packets of one turn of a link.
+type packetWriter struct {
+	k       *linkLoop
+	now     time.Time
+	out     *outBatch
+	session *session
+}
+
+// begin returns room for the frames of the next packet.
+func (w *packetWriter) begin() []byte {
+	if w.out.full() {
+		w.out.flush(w.k.ep.cfg.Conn)
+	}
+	return w.out.space()[dataHeaderSize:dataHeaderSize]
+}
+
+// send seals the frames that were appended to what begin returned, for the given path. asks tells that they want an
+// answer of some kind.
+func (w *packetWriter) send(frames []byte, path Path, asks bool) {
+	b := w.session.seal(w.out.space(), frames)
+	w.k.stats.PacketsSent++
+	w.k.stats.BytesSent += uint64(len(b))
+	if !path.IsValid() {
+		if w.k.signal != nil {
+			_ = w.k.signal.Send(b) // lost, as any packet may be
+		}
+		return
+	}
+	w.out.push(b, path.Addr)
+	w.k.paths.sent(w.now, path, asks)
+}
+
+// maxFrames is how many bytes of frames a packet holds.
+func (w *packetWriter) maxFrames() int { return w.k.ep.cfg.MaxPacket - dataOverhead }
+
+// finishHandshakes repeats XX3 in front of the packets of a session that the peer has not been heard in.
+func (w *packetWriter) finishHandshakes() {
+	for _, s := range w.k.sessions {
+		if s.finish == nil || w.now.Before(s.finishAt) {
+			continue
+		}
+		s.finishAt = w.now.Add(max(3*w.k.paths.rtt(), minProbeWait))
+		if path, ok := w.k.paths.current(); ok {
+			w.raw(s.finish, path)
+		} else if w.k.signal != nil {
+			_ = w.k.signal.Send(s.finish) // lost, as any packet may be
+		}
+	}
+}
+
+// raw sends a packet that is not sealed here.
+func (w *packetWriter) raw(b []byte, path Path) {
+	if w.out.full() {
+		w.out.flush(w.k.ep.cfg.Conn)
+	}
+	w.out.push(append(w.out.space(), b...), path.Addr)
+}
+
+// control sends the answers of this turn and the given probes, those of one path in one packet.
+func (w *packetWriter) control(probes []outProbe) {
+	answers := w.k.answers
+	w.k.answers = w.k.answers[:0]
+	for len(answers) > 0 || len(probes) > 0 {
+		var path Path
+		if len(answers) > 0 {
+			path = answers[0].path
+		} else {
+			path = probes[0].path
+		}
+		frames, padded, asks := w.begin(), false, false
+		for len(answers) > 0 && answers[0].path == path && len(frames)+answerFrameMax <= w.maxFrames() {
+			frames = appendAnswer(frames, answers[0].token, answers[0].observed)
+			answers = answers[1:]
+		}
+		for len(probes) > 0 && probes[0].path == path && len(frames)+probeFrameSize <= w.maxFrames() {
+			frames = appendProbe(frames, probes[0].token)
+			padded, asks = padded || probes[0].padded, true
+			probes = probes[1:]
+		}
+		if padded {
+			frames = appendPadding(frames, w.maxFrames()-len(frames))
+		}
+		w.send(frames, path, asks)
+	}
+}
+
+// bySignal sends the confirming probe by way of an introducer while nothing was heard that way.
+func (w *packetWriter) bySignal() {
+	k := w.k
+	if k.signal == nil || k.signalAt.IsZero() || w.now.Before(k.signalAt) {
+		return
+	}
+	o := k.paths.probe(w.now, Path{}, 0)
+	w.send(appendProbe(w.begin(), o.token), Path{}, true)
+	k.signalAt = w.now.Add(signalRetry)
+	if k.signalProbes++; k.signalProbes == maxSignalProbes {
+		k.signalAt = time.Time{}
+	}
+}
+
+// data sends datagrams and stream data on the path in use, as much as may leave now.
+func (w *packetWriter) data() {
+	k := w.k
+	path, ok := k.paths.current()
+	if !ok {
+		return
+	}
+	sent := 0
+	for ; sent < maxTurnPackets; sent++ {
+		frames := w.begin()
+		before := len(frames)
+		frames = w.datagrams(frames)
+		asks := len(frames) > before
+		if !asks {
+			frames, asks = w.streams(frames)
+		}
+		frames = w.gone(frames)
+		if len(frames) == before {
+			return
+		}
+		w.send(frames, path, asks)
+	}
+	k.link.inbox.poke() // there may be more
+}
+
+// datagrams appends as many waiting datagrams as fit.
+func (w *packetWriter) datagrams(frames []byte) []byte {
+	for {
+		b, ok := w.k.link.datagrams.next(w.maxFrames() - len(frames) - sizedFrameHeader)
+		if !ok {
+			return frames
+		}
+		frames = appendDatagram(frames, b)
+	}
+}
+
+// streams appends the next stream segments to an empty packet.
+func (w *packetWriter) streams(frames []byte) (_ []byte, asks bool) {
+	frames, at := openFrame(frames, frameKCP)
+	start := len(frames)
+	frames, ok := w.k.mux.poll(w.now, frames)
+	if !ok {
+		return frames[:at], false
+	}
+	return closeFrame(frames, at), carriesData(frames[start:])
+}
+
+// gone appends notices about unknown streams, as many as fit.
+func (w *packetWriter) gone(frames []byte) []byte {
+	for len(frames)+streamGoneSize <= w.maxFrames() {
+		conv, ok := w.k.mux.pollGone()
+		if !ok {
+			break
+		}
+		frames = appendStreamGone(frames, conv)
+	}
+	return frames
+}
+
+const streamGoneSize = 1 + 4
+
+// tellClose tells the peer that the link ends, on the path in use, or on all that may work; false when there is none.
+func (w *packetWriter) tellClose(code uint32, reason string, all bool) bool {
+	path, ok := w.k.paths.current()
+	if !ok {
+		if w.k.signal != nil {
+			w.closeOn(Path{}, code, reason)
+		}
+		return false
+	}
+	w.closeOn(path, code, reason)
+	for _, e := range w.k.paths.paths {
+		if all && e != w.k.paths.inUse && !e.validated.IsZero() {
+			w.closeOn(e.path, code, reason)
+		}
+	}
+	return true
+}
+
+func (w *packetWriter) closeOn(path Path, code uint32, reason string) {
+	if w.session != nil {
+		w.send(appendClose(w.begin(), code, reason), path, false)
+	}
+}
+
+// carriesData reports whether KCP segments hold more than acknowledgements: data, or a question, so that an answer
+// follows.
+func carriesData(segments []byte) bool {
+	for len(segments) >= kcpHeaderLen {
+		if segments[4] == kcpPush || segments[4] == kcpAsk {
+			return true
+		}
+		n := kcpHeaderLen + int64(binary.LittleEndian.Uint32(segments[20:]))
+		if n > int64(len(segments)) {
+			return false
+		}
+		segments = segments[n:]
+	}
+	return false
+}
+
+// printable makes text that a peer sent harmless in a log.
+func printable(b []byte) string {
+	return strings.Map(func(r rune) rune {
+		if r < ' ' || r == 0x7F || r == 0xFFFD {
+			return '?'
+		}
+		return r
+	}, string(b))
+}

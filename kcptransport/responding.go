@@ -1,0 +1,244 @@
+package kcptransport
+
+import (
+	"errors"
+	"net/netip"
+	"slices"
+	"time"
+)
+
+// Limits of handshakes that others began.
+const (
+	maxPending    = 256 // beyond, the oldest gives way
+	pendingExpiry = 10 * time.Second
+	maxEarly      = 4 // data packets kept that came before XX3
+)
+
+// busyCode is with what a link is closed that nobody accepts.
+const busyCode = 0xFFFFFFFF
+
+// responding is a handshake that another node began and that is not confirmed: what is known of the other node may be
+// the work of somebody who replays its packets.
+type responding struct {
+	pending *pendingResponder
+	key     firstKey
+	index   uint32
+	answer  []byte
+	local   linkID // ours; number 0 in XX until it is confirmed
+	began   time.Time
+	early   packetList
+}
+
+// firstKey tells first messages apart: a repetition gets the same answer, and costs no arithmetic.
+type firstKey struct {
+	from      netip.AddrPort
+	ephemeral [32]byte
+}
+
+// responders is the bounded pool of unconfirmed handshakes.
+type responders struct {
+	order   []*responding // oldest first
+	byIndex map[uint32]*responding
+	byKey   map[firstKey]*responding
+}
+
+func newResponders() responders {
+	return responders{byIndex: make(map[uint32]*responding), byKey: make(map[firstKey]*responding)}
+}
+
+func (p *responders) add(r *responding) {
+	p.order = append(p.order, r)
+	p.byIndex[r.index], p.byKey[r.key] = r, r
+}
+
+func (p *responders) remove(r *responding) {
+	p.order = slices.DeleteFunc(p.order, func(other *responding) bool { return other == r })
+	delete(p.byIndex, r.index)
+	delete(p.byKey, r.key)
+}
+
+// byPeer returns a handshake that came from peer, so that we call the link the same in all of them; theirs, unless
+// nil, is how the peer must call it.
+func (p *responders) byPeer(peer PeerID, theirs *linkID) *responding {
+	for _, r := range p.order {
+		est := r.pending.established()
+		if est == nil || est.peer != peer || !r.local.known() {
+			continue
+		}
+		if id := parseLinkID(est.hello.LinkID); theirs == nil || id == *theirs || !theirs.known() && theirs.boot == id.boot {
+			return r
+		}
+	}
+	return nil
+}
+
+// next returns when the oldest expires.
+func (p *responders) next() time.Time {
+	if len(p.order) == 0 {
+		return time.Time{}
+	}
+	return p.order[0].began.Add(pendingExpiry)
+}
+
+// first answers a first message.
+func (h *handshaker) first(now time.Time, p *inPacket) {
+	b := p.bytes()
+	key, ok := keyOf(p)
+	if r := h.pending.byKey[key]; ok && r != nil {
+		if h.answers.AllowN(now, 1) {
+			h.reply(p, r.answer)
+		}
+		return
+	}
+	if h.e.table.count() >= h.e.cfg.MaxLinks {
+		h.reject(now, p, RejectBusy)
+		return
+	}
+	if !ok || !h.answers.AllowN(now, 1) {
+		h.tryReject(now, p)
+		return
+	}
+	index, err := h.newIndex()
+	if err != nil {
+		return
+	}
+	r := &responding{key: key, index: index, began: now, local: linkID{boot: h.boot}}
+	r.answer, r.pending, err = respond(h.cfg, b, index, func(peer PeerID, theirs *Hello) Hello {
+		if theirs != nil {
+			id := parseLinkID(theirs.LinkID)
+			r.local = h.localID(now, peer, &id)
+		}
+		return h.hello(r.local, p.from)
+	})
+	if err != nil {
+		h.e.table.dropIndex(index)
+		var refusal *HandshakeError
+		if errors.As(err, &refusal) {
+			h.reject(now, p, refusal.Reason)
+		}
+		return
+	}
+	if len(h.pending.order) == maxPending {
+		h.forget(h.pending.order[0])
+	}
+	h.pending.add(r)
+	h.reply(p, r.answer)
+}
+
+// keyOf returns what a first message of this version is known by.
+func keyOf(p *inPacket) (firstKey, bool) {
+	b := p.bytes()
+	if len(b) != firstSize {
+		return firstKey{}, false
+	}
+	return firstKey{from: p.from, ephemeral: [32]byte(b[firstHeaderSize:])}, true
+}
+
+// tryReject tells the sender of a message that is refused without arithmetic, if anything.
+func (h *handshaker) tryReject(now time.Time, p *inPacket) {
+	var refusal *HandshakeError
+	if _, err := checkFirst(h.cfg, p.bytes()); errors.As(err, &refusal) {
+		h.reject(now, p, refusal.Reason)
+	}
+}
+
+func (h *handshaker) reject(now time.Time, p *inPacket, reason RejectReason) {
+	if h.rejects.AllowN(now, 1) {
+		h.reply(p, appendReject(nil, p.bytes(), reason))
+	}
+}
+
+// reply sends b to where p came from.
+func (h *handshaker) reply(p *inPacket, b []byte) {
+	if p.signal != nil {
+		_ = p.signal.Send(b) // lost, as any packet may be
+		return
+	}
+	h.send(b, []netip.AddrPort{p.from})
+}
+
+func (h *handshaker) forget(r *responding) {
+	h.pending.remove(r)
+	r.early.releaseAll()
+	h.e.table.dropIndex(r.index)
+}
+
+func (h *handshaker) expirePending(now time.Time) {
+	for at := h.pending.next(); !at.IsZero() && !now.Before(at); at = h.pending.next() {
+		h.forget(h.pending.order[0])
+	}
+}
+
+// forResponder handles a packet for an unconfirmed handshake and reports whether it has taken it over.
+func (h *handshaker) forResponder(now time.Time, r *responding, p *inPacket) bool {
+	switch packetType(p.bytes()) {
+	case kindFinish:
+		if _, err := r.pending.handle(p.bytes()); err != nil {
+			return false
+		}
+		for n := r.early.n; n > 0; n-- {
+			early := r.early.pop()
+			if h.pending.byIndex[r.index] != r || !h.confirm(now, r, early) {
+				early.release()
+			}
+		}
+	case kindData:
+		if r.pending.established() == nil {
+			if r.early.n < maxEarly {
+				r.early.push(p)
+				return true
+			}
+			return false
+		}
+		return h.confirm(now, r, p)
+	}
+	return false
+}
+
+// confirm makes a link of a handshake if p proves that the other side has the keys: now it is no replay. It reports
+// whether it has taken p over.
+func (h *handshaker) confirm(now time.Time, r *responding, p *inPacket) bool {
+	est := r.pending.established()
+	if _, _, err := est.keys.open(h.scratch[:0], p.bytes()); err != nil {
+		return false
+	}
+	est.keys.window = replayWindow{} // the link opens p again
+	remote := parseLinkID(est.hello.LinkID)
+	if !r.local.known() {
+		r.local = h.localID(now, est.peer, &remote)
+	}
+	h.pending.remove(r)
+	l, made, err := h.linkFor(now, est.peer, r.local, remote)
+	if err != nil {
+		r.early.releaseAll()
+		h.e.table.dropIndex(r.index)
+		return false
+	}
+	m := sessionMessage{est: est, localIndex: r.index, signal: p.signal}
+	if p.from == r.key.from { // where our answer went and was read
+		m.from = p.from
+	}
+	h.give(l, m)
+	var list packetList
+	list.push(p)
+	list.append(&r.early)
+	l.inbox.deliver(&list)
+	if made {
+		h.offer(l)
+	}
+	return true
+}
+
+// offer gives a link that a peer opened to those who wait for it.
+func (h *handshaker) offer(l *Link) {
+	if d := h.dialByPeer(l.peer); d != nil {
+		h.e.table.dropIndex(d.index)
+		h.fulfil(d, l, nil)
+		return
+	}
+	select {
+	case h.e.accepts <- l:
+	default:
+		l.inbox.put(closeMessage{code: busyCode, reason: "nobody accepts the link", limit: closeTell})
+	}
+}
