@@ -66,7 +66,10 @@ func (h *handshaker) dialByPeer(peer PeerID) *dial {
 func (h *handshaker) dial(now time.Time, r *dialRequest) {
 	if l := h.e.table.link(r.dial.Peer); l != nil {
 		h.hint(l, r.dial)
-		r.result <- dialResult{link: l}
+		ready := func() { r.result <- dialResult{link: l} }
+		if !l.inbox.put(readyMessage{ready}) {
+			ready()
+		}
 		return
 	}
 	d := h.dialByPeer(r.dial.Peer)
@@ -206,20 +209,30 @@ func (h *handshaker) answer(now time.Time, d *dial, p *inPacket) {
 	case d.tries == 1: // otherwise it cannot be told which one was answered
 		m.rtt = now.Sub(d.sentAt)
 	}
-	l := h.joinExisting(d, est)
-	if l != nil {
+	h.removeDial(d)
+	if l := h.joinExisting(d, est); l != nil {
 		h.e.table.dropIndex(d.index)
 		l.Probe(Path{Addr: p.from}, 0)
-	} else if l, _, err = h.linkFor(now, est.peer, d.local, parseLinkID(est.hello.LinkID)); err == nil {
-		h.give(l, m)
-	} else {
+		d.fulfil(l, nil)
+		return
+	}
+	l, _, err := h.linkFor(now, est.peer, d.local, parseLinkID(est.hello.LinkID))
+	if err != nil {
 		h.e.table.dropIndex(d.index)
+		d.fulfil(nil, err)
+		return
 	}
-	h.fulfil(d, l, err)
-	if other := h.dialByPeer(est.peer); other != nil && l != nil { // somebody dialled the same peer by its key
-		h.e.table.dropIndex(other.index)
-		h.fulfil(other, l, nil)
+	other := h.dialByPeer(est.peer) // somebody dialled the same peer by its key, while d knew only an address
+	if other != nil {
+		h.dropDial(other)
 	}
+	m.ready = func() {
+		d.fulfil(l, nil)
+		if other != nil {
+			other.fulfil(l, nil)
+		}
+	}
+	h.give(l, m)
 }
 
 // joinExisting returns the link that a dial by address has led to, if there is one and the peer was not restarted. The
@@ -232,18 +245,22 @@ func (h *handshaker) joinExisting(d *dial, est *established) *Link {
 	return l
 }
 
-// fulfil ends a dial with its outcome. Its index now belongs to the link.
-func (h *handshaker) fulfil(d *dial, l *Link, err error) {
+// fulfil tells those who wait for a dial its outcome.
+func (d *dial) fulfil(l *Link, err error) {
 	for _, r := range d.requests {
 		r.result <- dialResult{link: l, err: err}
 	}
+}
+
+// removeDial forgets a dial whose index now belongs to a link.
+func (h *handshaker) removeDial(d *dial) {
 	h.dials = slices.DeleteFunc(h.dials, func(other *dial) bool { return other == d })
 }
 
-// dropDial ends a dial that came to nothing.
+// dropDial forgets a dial that led to nothing itself.
 func (h *handshaker) dropDial(d *dial) {
 	h.e.table.dropIndex(d.index)
-	h.dials = slices.DeleteFunc(h.dials, func(other *dial) bool { return other == d })
+	h.removeDial(d)
 }
 
 // refused notes what an address answered. When all have refused for good, the dial ends soon.

@@ -9,12 +9,12 @@
 //
 // # How it is built
 //
-//	             socket
-//	               │ batches
-//	            reader ──── handshake packets ────▶ handshaker ──── sessions ──┐
-//	               │                                                           ▼
-//	               └──── data packets, one list for each link ──────────────▶ link ──▶ socket
-//	                                                                     path table, streams
+//	 socket
+//	   │ batches
+//	reader ──── handshake packets ────▶ handshaker ──── sessions ──┐
+//	   │                                                           ▼
+//	   └──── data packets, one list for each link ──────────────▶ link ──▶ socket
+//	                                                         path table, streams
 //
 // Three kinds of goroutines own all state: the reader tells packets apart by their first byte and the receiver index
 // behind it, the handshaker makes links, and each link's run loop decrypts, keeps the paths, drives the streams and

@@ -105,7 +105,7 @@ func (l *Link) Initiator() bool {
 	return l.view.initiator
 }
 
-// OpenStream opens a stream of the given kind, at most 255 bytes. It does not wait for the peer: what is written to
+// OpenStream opens a stream of the given kind, at most 64 bytes. It does not wait for the peer: what is written to
 // the stream travels with its opening, and an error of the peer shows when the stream is read. While the link has no
 // path, streams hold back what they are given.
 func (l *Link) OpenStream(ctx context.Context, kind string) (*Stream, error) {

@@ -38,7 +38,8 @@ type linkLoop struct {
 	stats    LinkStats
 	changes  uint64 // of the path in use, that others were told of
 	closing  *closing
-	ended    error // why the loop ends after this turn
+	ended    error    // why the loop ends after this turn
+	ready    []func() // to be called after this turn
 
 	signal       Signal // nil once there is a path
 	signalRTT    time.Duration
@@ -115,6 +116,10 @@ func (k *linkLoop) turn(now time.Time, packets *packetList, messages []linkMessa
 	out.flush(k.ep.cfg.Conn)
 	outBatches.Put(out)
 	k.publish()
+	for _, f := range k.ready {
+		f()
+	}
+	k.ready = nil
 }
 
 // proceed does what is due and sends everything that may leave now.
@@ -174,6 +179,8 @@ func (k *linkLoop) handle(now time.Time, m linkMessage, out *outBatch) {
 	switch m := m.(type) {
 	case sessionMessage:
 		k.attach(now, m)
+	case readyMessage:
+		k.ready = append(k.ready, m.ready)
 	case probeMessage:
 		k.probe(now, m, out)
 	case signalMessage:
@@ -200,6 +207,9 @@ func (k *linkLoop) attach(now time.Time, m sessionMessage) {
 	k.sessions = append(k.sessions, s)
 	k.candidates = m.est.hello.Candidates
 	k.paths.heardAt = now
+	if m.ready != nil {
+		k.ready = append(k.ready, m.ready)
+	}
 	if m.from.IsValid() {
 		k.paths.handshaken(now, Path{Addr: m.from}, m.rtt, m.est.hello.Observed)
 	} else if k.paths.inUse == nil {
@@ -350,8 +360,14 @@ func (k *linkLoop) finish() {
 	k.ep.table.removeLink(k.link)
 	messages := k.link.inbox.close()
 	for _, m := range messages {
-		if s, ok := m.(sessionMessage); ok {
-			k.ep.table.dropIndex(s.localIndex)
+		switch m := m.(type) {
+		case sessionMessage:
+			k.ep.table.dropIndex(m.localIndex)
+			if m.ready != nil {
+				k.ready = append(k.ready, m.ready)
+			}
+		case readyMessage:
+			k.ready = append(k.ready, m.ready)
 		}
 	}
 	for _, s := range k.sessions {
@@ -363,6 +379,9 @@ func (k *linkLoop) finish() {
 	k.link.err = k.ended
 	k.link.mu.Unlock()
 	close(k.link.done)
+	for _, f := range k.ready {
+		f()
+	}
 }
 
 // publish shows the outcome of a turn.

@@ -16,7 +16,11 @@ type sessionMessage struct {
 	signal     Signal
 	finish     []byte        // XX3, to be sent until the peer is heard
 	rtt        time.Duration // of the handshake's exchange, 0 when it cannot be told
+	ready      func()        // see readyMessage; may be nil
 }
+
+// readyMessage has ready called once the link shows what it has learnt so far, or has ended. ready does not block.
+type readyMessage struct{ ready func() }
 
 // probeMessage asks for a probe.
 type probeMessage struct {
@@ -38,6 +42,7 @@ type closeMessage struct {
 type abortMessage struct{ err error }
 
 func (sessionMessage) isLinkMessage() {}
+func (readyMessage) isLinkMessage()   {}
 func (probeMessage) isLinkMessage()   {}
 func (signalMessage) isLinkMessage()  {}
 func (closeMessage) isLinkMessage()   {}

@@ -176,8 +176,7 @@ func (h *handshaker) forResponder(now time.Time, r *responding, p *inPacket) boo
 		if _, err := r.pending.handle(p.bytes()); err != nil {
 			return false
 		}
-		for n := r.early.n; n > 0; n-- {
-			early := r.early.pop()
+		for early := r.early.pop(); early != nil; early = r.early.pop() {
 			if h.pending.byIndex[r.index] != r || !h.confirm(now, r, early) {
 				early.release()
 			}
@@ -218,27 +217,28 @@ func (h *handshaker) confirm(now time.Time, r *responding, p *inPacket) bool {
 	if p.from == r.key.from { // where our answer went and was read
 		m.from = p.from
 	}
+	if made {
+		m.ready = h.offer(l)
+	}
 	h.give(l, m)
 	var list packetList
 	list.push(p)
 	list.append(&r.early)
 	l.inbox.deliver(&list)
-	if made {
-		h.offer(l)
-	}
 	return true
 }
 
-// offer gives a link that a peer opened to those who wait for it.
-func (h *handshaker) offer(l *Link) {
+// offer returns what gives a link that a peer opened to those who wait for it.
+func (h *handshaker) offer(l *Link) func() {
 	if d := h.dialByPeer(l.peer); d != nil {
-		h.e.table.dropIndex(d.index)
-		h.fulfil(d, l, nil)
-		return
+		h.dropDial(d)
+		return func() { d.fulfil(l, nil) }
 	}
-	select {
-	case h.e.accepts <- l:
-	default:
-		l.inbox.put(closeMessage{code: busyCode, reason: "nobody accepts the link", limit: closeTell})
+	return func() {
+		select {
+		case h.e.accepts <- l:
+		default:
+			l.inbox.put(closeMessage{code: busyCode, reason: "nobody accepts the link", limit: closeTell})
+		}
 	}
 }
