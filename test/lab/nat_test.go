@@ -1,0 +1,59 @@
+//go:build linux
+
+package lab
+
+import "fmt"
+
+// nat is how a router translates, in the terms of RFC 4787 sections 4 and 5.
+type nat string
+
+const (
+	// portPreserving: endpoint-independent mapping, address-and-port-dependent
+	// filtering. What most home routers that run Linux do.
+	portPreserving nat = "port-preserving"
+	// portPreservingOpen is the same without the input drop rule: a packet that
+	// nobody asked for makes the router move the port of the mapping that
+	// comes later.
+	portPreservingOpen nat = "port-preserving-open"
+	// random: address-and-port-dependent mapping and filtering.
+	random nat = "random"
+	// fullCone: endpoint-independent mapping and filtering.
+	fullCone nat = "full-cone"
+)
+
+// rules returns the nftables rules of a router whose outside is wan0.
+func (n nat) rules() string {
+	drop, masquerade, cone := `iifname "wan0" ct state new counter drop`, "masquerade", ""
+	switch n {
+	case portPreservingOpen:
+		drop = ""
+	case random:
+		masquerade = "masquerade random"
+	case fullCone:
+		masquerade = "update @cone { udp sport : ip saddr . udp sport }\n\t\toifname \"wan0\" masquerade"
+		cone = `
+	map cone {
+		type inet_service : ipv4_addr . inet_service
+		flags dynamic, timeout
+		timeout 5m
+		size 4096
+	}
+	chain prerouting {
+		type nat hook prerouting priority dstnat
+		iifname "wan0" meta l4proto udp counter dnat ip to udp dport map @cone
+	}`
+	}
+	return fmt.Sprintf(`table inet filter {
+	chain input {
+		type filter hook input priority filter
+		%s
+	}
+}
+table ip nat {%s
+	chain postrouting {
+		type nat hook postrouting priority srcnat
+		oifname "wan0" meta l4proto udp counter %s
+	}
+}
+`, drop, cone, masquerade)
+}

@@ -1,0 +1,159 @@
+//go:build linux
+
+package lab
+
+import (
+	"fmt"
+	"net/netip"
+	"slices"
+	"sync"
+	"testing"
+	"time"
+)
+
+const (
+	rounds      = 20
+	pingTimeout = 15 * time.Second
+	startWithin = 10 * time.Second // a program starts and joins, on a busy machine
+	endWithin   = 5 * time.Second  // a program that was told to stop has stopped
+)
+
+// realistic is a country-wide connection with a bad radio link in it.
+var realistic = weather{delay: 20 * time.Millisecond, loss: 0.01}
+
+// pair is two peers behind NATs who both know one public peer.
+type pair struct {
+	*world
+	rendezvous string // address and port
+	alice, bob *space
+}
+
+// newPair builds the world and starts the public peer. In every second round
+// both homes use the same private addresses, as homes do.
+func newPair(t *testing.T, a, b nat, round int) *pair {
+	t.Helper()
+	w := newWorld(t, realistic)
+	public := w.public("rendezvous", rendezvousAddr)
+	p := &pair{world: w, rendezvous: netip.AddrPortFrom(rendezvousAddr, 7337).String()}
+	p.alice = w.home("alice", a, aliceOutside, aliceInside)
+	inside := bobInside
+	if round%2 == 1 {
+		inside = aliceInside
+	}
+	p.bob = w.home("bob", b, bobOutside, inside)
+	r := w.xppg(public, "node", "--stun", "none", "--listen", "0.0.0.0:7337")
+	r.wantEvent("ready", startWithin)
+	return p
+}
+
+// startBob runs a node at Bob's and returns it and its peer ID once it has
+// joined the public peer.
+func (p *pair) startBob() (bob *process, id string) {
+	p.t.Helper()
+	bob = p.xppg(p.bob, "node", "--stun", "none", "--join", p.rendezvous)
+	ready := bob.wantEvent("ready", startWithin)
+	bob.want("link to the public peer", startWithin, func(e event) bool { return e.Event == "peer" && e.State == "connected" })
+	return bob, ready.Peer
+}
+
+// ping runs "xppg ping --until direct" at Alice's.
+func (p *pair) ping(id string, timeout time.Duration) (code int, events []event) {
+	p.t.Helper()
+	ping := p.xppg(p.alice, "ping", id, "--join", p.rendezvous, "--stun", "none", "--until", "direct", "--timeout", timeout.String())
+	return ping.wantExit(timeout + startWithin)
+}
+
+// TestPunch holds the pairs that must go direct, every time.
+func TestPunch(t *testing.T) {
+	needLab(t)
+	for _, tt := range []struct{ alice, bob nat }{
+		{portPreserving, portPreserving},
+		{fullCone, random},
+		{random, fullCone},
+	} {
+		t.Run(fmt.Sprintf("%s x %s", tt.alice, tt.bob), func(t *testing.T) {
+			var took durations
+			t.Cleanup(func() { t.Logf("direct %d of %d, %v", took.count(), rounds, &took) })
+			for round := range rounds {
+				t.Run(fmt.Sprint(round), func(t *testing.T) {
+					t.Parallel()
+					p := newPair(t, tt.alice, tt.bob, round)
+					_, id := p.startBob()
+					code, events := p.ping(id, pingTimeout)
+					last := events[len(events)-1]
+					if code != 0 || last.Event != "summary" || last.Path != "direct" || last.DirectAfter == nil {
+						t.Fatalf("exit code %d, last event %+v, want a direct path", code, last)
+					}
+					took.add(*last.DirectAfter)
+				})
+			}
+		})
+	}
+}
+
+// TestNoWay: where no hole can be punched that is said, in time and clearly.
+func TestNoWay(t *testing.T) {
+	needLab(t)
+	t.Parallel()
+	const timeout = 6 * time.Second
+	p := newPair(t, random, random, 0)
+	_, id := p.startBob()
+	start := time.Now()
+	code, events := p.ping(id, timeout)
+	took := time.Since(start)
+	if code == 0 || took > timeout+endWithin {
+		t.Errorf("exit code %d after %v, want a failure after %v", code, took, timeout)
+	}
+	said := ""
+	for _, e := range events {
+		if e.Path == "direct" || e.DirectAfter != nil {
+			t.Errorf("a path that cannot be: %+v", e)
+		}
+		if e.Event == "error" {
+			said = e.Error
+		}
+	}
+	if said == "" {
+		t.Error("no error says what failed")
+	}
+	t.Logf("after %v: %s", took.Round(time.Millisecond), said)
+}
+
+// TestKnockedPort reports what becomes of routers that let unasked packets make
+// conntrack entries; they move the port that the other side was told.
+func TestKnockedPort(t *testing.T) {
+	needLab(t)
+	t.Parallel()
+	p := newPair(t, portPreservingOpen, portPreserving, 0)
+	_, id := p.startBob()
+	code, events := p.ping(id, pingTimeout)
+	t.Logf("exit code %d, %+v", code, events[len(events)-1])
+}
+
+// durations collects milliseconds from parallel tests.
+type durations struct {
+	mu sync.Mutex
+	ms []float64
+}
+
+func (d *durations) add(ms float64) {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	d.ms = append(d.ms, ms)
+}
+
+func (d *durations) count() int {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	return len(d.ms)
+}
+
+func (d *durations) String() string {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	if len(d.ms) == 0 {
+		return "no times"
+	}
+	slices.Sort(d.ms)
+	return fmt.Sprintf("after %.0f to %.0f ms, median %.0f ms", d.ms[0], d.ms[len(d.ms)-1], d.ms[len(d.ms)/2])
+}
