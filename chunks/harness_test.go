@@ -21,7 +21,7 @@ func TestMain(m *testing.M) {
 		childFetch(dir)
 		return
 	}
-	goleak.VerifyTestMain(m)
+	goleak.VerifyTestMain(m, goleak.IgnoreCurrent()) // kcp-go starts goroutines when it is imported
 }
 
 func peerN(n int) (id kcptransport.PeerID) {
