@@ -63,17 +63,28 @@ func (p *pair) ping(id string, timeout time.Duration) (code int, events []event)
 	return ping.wantExit(timeout + startWithin)
 }
 
-// TestPunch holds the pairs that must go direct, every time.
+// TestPunch holds the pairs that must go direct, every time, and one that is
+// left to luck: routers without the input drop rule move the port that the
+// other side was told when its first packet comes before their own has left.
 func TestPunch(t *testing.T) {
 	needLab(t)
-	for _, tt := range []struct{ alice, bob nat }{
-		{portPreserving, portPreserving},
-		{fullCone, random},
-		{random, fullCone},
+	for _, tt := range []struct {
+		alice, bob nat
+		least      int // rounds that must go direct
+	}{
+		{portPreserving, portPreserving, rounds},
+		{fullCone, random, rounds},
+		{random, fullCone, rounds},
+		{portPreservingOpen, portPreservingOpen, rounds / 2},
 	} {
 		t.Run(fmt.Sprintf("%s x %s", tt.alice, tt.bob), func(t *testing.T) {
 			var took durations
-			t.Cleanup(func() { t.Logf("direct %d of %d, %v", took.count(), rounds, &took) })
+			t.Cleanup(func() { // after the last round
+				t.Logf("direct %d of %d, %v", took.count(), rounds, &took)
+				if took.count() < tt.least {
+					t.Errorf("direct %d of %d, want %d", took.count(), rounds, tt.least)
+				}
+			})
 			for round := range rounds {
 				t.Run(fmt.Sprint(round), func(t *testing.T) {
 					t.Parallel()
@@ -81,10 +92,12 @@ func TestPunch(t *testing.T) {
 					_, id := p.startBob()
 					code, events := p.ping(id, pingTimeout)
 					last := events[len(events)-1]
-					if code != 0 || last.Event != "summary" || last.Path != "direct" || last.DirectAfter == nil {
-						t.Fatalf("exit code %d, last event %+v, want a direct path", code, last)
+					switch {
+					case code == 0 && last.Event == "summary" && last.Path == "direct" && last.DirectAfter != nil:
+						took.add(*last.DirectAfter)
+					case tt.least == rounds:
+						t.Errorf("exit code %d, last event %+v, want a direct path", code, last)
 					}
-					took.add(*last.DirectAfter)
 				})
 			}
 		})
@@ -117,17 +130,6 @@ func TestNoWay(t *testing.T) {
 		t.Error("no error says what failed")
 	}
 	t.Logf("after %v: %s", took.Round(time.Millisecond), said)
-}
-
-// TestKnockedPort reports what becomes of routers that let unasked packets make
-// conntrack entries; they move the port that the other side was told.
-func TestKnockedPort(t *testing.T) {
-	needLab(t)
-	t.Parallel()
-	p := newPair(t, portPreservingOpen, portPreserving, 0)
-	_, id := p.startBob()
-	code, events := p.ping(id, pingTimeout)
-	t.Logf("exit code %d, %+v", code, events[len(events)-1])
 }
 
 // durations collects milliseconds from parallel tests.
