@@ -1,0 +1,120 @@
+package api
+
+import (
+	"errors"
+	"fmt"
+	"io"
+	"net/netip"
+	"time"
+
+	"github.com/2xppg/xppg/kcptransport"
+)
+
+// DefaultSTUN are the public servers asked when [Config.STUN] is nil. Any node
+// answers STUN requests as well, so none of them is needed once a peer is known.
+var DefaultSTUN = []string{
+	"stun.cloudflare.com:3478",
+	"stun.l.google.com:19302",
+	"stun.nextcloud.com:3478",
+}
+
+// Config configures a playground. The zero value is usable; negative numbers
+// turn off what they limit. It must not be changed after Start.
+type Config struct {
+	// App is the application's name, 1 to 64 bytes. Peers of other applications
+	// are refused. Default "xppg".
+	App string
+
+	// Listen is the UDP address to listen on, as "host:port" or ":port".
+	// Default ":0", any port, IPv4 and IPv6. Unused when Conn is set.
+	Listen string
+
+	// Conn is the socket to use instead of a new one; the playground owns it.
+	Conn kcptransport.PacketConn
+
+	// Identity is the node's key pair. Default: a new one, forgotten at exit.
+	Identity *kcptransport.Identity
+
+	// Passphrase, when set, closes the room: only peers that know it get a link.
+	Passphrase string
+
+	// Join lists targets to join in the background, again and again until it
+	// succeeds: "host:port", tickets or peer IDs.
+	Join []string
+
+	// STUN lists servers as "host:port" that tell us our public address. Nil
+	// means DefaultSTUN; empty, none.
+	STUN []string
+
+	// MaxPeers is how many peers of the application we connect to by ourselves;
+	// peers that connect to us are welcome beyond that. Default 32; negative: none.
+	MaxPeers int
+
+	// AllowBench lets peers measure throughput against this node.
+	AllowBench bool
+
+	// StateDir is a folder for the replicated maps; "" keeps them in memory.
+	StateDir string
+
+	// LocalAddrs lists the host's own addresses. Default: those of its network
+	// interfaces.
+	LocalAddrs func() []netip.Addr
+
+	// OnEvent, when set, is called for every event from the very first one on.
+	// See [Playground.OnEvent].
+	OnEvent func(Event)
+
+	// KeepAlive is the pause after which an idle path is kept open. Default 25 s.
+	KeepAlive time.Duration
+
+	// Rand is the source of randomness. Default crypto/rand; tests set it.
+	Rand io.Reader
+}
+
+const (
+	defaultApp      = "xppg"
+	defaultMaxPeers = 32
+	maxAppName      = 64
+)
+
+// Check returns what is wrong with the configuration, so far as that shows
+// without starting.
+func (c Config) Check() error {
+	_, err := c.withDefaults()
+	return err
+}
+
+// withDefaults returns the configuration to use, or what is wrong with it.
+func (c Config) withDefaults() (Config, error) {
+	if c.App == "" {
+		c.App = defaultApp
+	}
+	if len(c.App) > maxAppName {
+		return c, fmt.Errorf("api: application name of %d bytes, at most %d are allowed", len(c.App), maxAppName)
+	}
+	if c.Listen == "" {
+		c.Listen = ":0"
+	}
+	if c.MaxPeers == 0 {
+		c.MaxPeers = defaultMaxPeers
+	}
+	if c.STUN == nil {
+		c.STUN = DefaultSTUN
+	}
+	for _, t := range c.Join {
+		if _, err := parseTarget(t); err != nil {
+			return c, err
+		}
+	}
+	if c.Identity == nil {
+		id, err := kcptransport.NewIdentity(c.Rand)
+		if err != nil {
+			return c, fmt.Errorf("api: make an identity: %w", err)
+		}
+		c.Identity = id
+	}
+	return c, nil
+}
+
+// ErrClosed is returned by every call on a playground that was closed.
+var ErrClosed = errors.New("api: the playground is closed")

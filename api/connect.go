@@ -1,0 +1,395 @@
+package api
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"fmt"
+	"maps"
+	"slices"
+	"sync"
+	"time"
+
+	"github.com/2xppg/xppg/kcptransport"
+	"github.com/2xppg/xppg/relaymesh"
+)
+
+const (
+	joinTimeout    = 30 * time.Second // of a Join whose ctx has no deadline
+	joinRetryFirst = time.Second      // pauses between tries of Config.Join grow
+	joinRetryMost  = time.Minute      // from the first to the most
+	maxIntroducers = 3                // asked at the same time
+	askAgainFirst  = 200 * time.Millisecond
+	askAgainMost   = 5 * time.Second
+)
+
+// Join connects to a target: a "host:port", a ticket, or the ID of a peer that
+// a common peer can introduce. It returns the peer's ID once there is a working
+// path, and at once when there is a link already. With a ticket or an ID only
+// the owner of that key is accepted; with an address, whoever answers there.
+// Without a deadline in ctx it tries for 30 seconds.
+func (pg *Playground) Join(ctx context.Context, target string) (kcptransport.PeerID, error) {
+	t, err := parseTarget(target)
+	if err != nil {
+		return kcptransport.PeerID{}, err
+	}
+	if _, ok := ctx.Deadline(); !ok {
+		var cancel context.CancelFunc
+		ctx, cancel = context.WithTimeout(ctx, joinTimeout)
+		defer cancel()
+	}
+	if err := t.resolve(ctx); err != nil {
+		return kcptransport.PeerID{}, err
+	}
+	return pg.reach(ctx, t.ticket)
+}
+
+// keepJoining joins a target again and again until it has succeeded once.
+func (pg *Playground) keepJoining(target string) {
+	for pause := joinRetryFirst; ; pause = min(2*pause, joinRetryMost) {
+		_, err := pg.Join(pg.ctx, target)
+		if err == nil || pg.ctx.Err() != nil {
+			return
+		}
+		pg.note(kcptransport.PeerID{}, fmt.Errorf("join %s: %w (trying again in %s)", target, err, pause))
+		t := time.NewTimer(pause)
+		select {
+		case <-pg.ctx.Done():
+			t.Stop()
+			return
+		case <-t.C:
+		}
+	}
+}
+
+// reach opens a link by every way there is at once: directly to the addresses,
+// and through peers that can introduce us.
+func (pg *Playground) reach(ctx context.Context, t Ticket) (kcptransport.PeerID, error) {
+	if t.Peer == pg.ID() {
+		return t.Peer, errors.New("api: this is our own ticket or ID; join another peer")
+	}
+	if p, err := pg.peer(t.Peer); err == nil {
+		return p.id, nil
+	}
+	ctx, cancel := context.WithCancel(ctx)
+	var wg sync.WaitGroup
+	defer wg.Wait()
+	defer cancel()
+
+	if !t.Peer.IsZero() && len(t.Addrs) == 0 && len(t.Via) == 0 && len(pg.readyPeers()) == 0 {
+		return t.Peer, fmt.Errorf("api: peer %s: no address is known and there is no common peer to ask: %w to any peer (join one first)", t.Peer.Short(), ErrNotConnected)
+	}
+	sig := newSignals(ctx, pg, &wg, t.Peer)
+	link, err := pg.dial(ctx, t, sig)
+	if err != nil {
+		return t.Peer, pg.why(sig, err)
+	}
+	p, err := pg.adopt(link)
+	if err != nil {
+		return link.Peer(), err
+	}
+	select {
+	case <-p.ready:
+		return p.id, nil
+	case <-link.Done():
+		return p.id, fmt.Errorf("api: peer %s: no path: %w", p.id.Short(), link.Err())
+	case <-ctx.Done():
+		return p.id, fmt.Errorf("api: peer %s: no path yet: %w", p.id.Short(), ctx.Err())
+	}
+}
+
+// dial tries the addresses at once, and with the help of introducers as soon as
+// the first of them can be asked. That begins the handshake anew, because it
+// tells our candidates, and an introducer that we have just joined has told us
+// one more: our address as it sees it.
+func (pg *Playground) dial(ctx context.Context, t Ticket, sig *signals) (*kcptransport.Link, error) {
+	d := kcptransport.Dial{Peer: t.Peer, Addrs: t.Addrs}
+	if t.Peer.IsZero() || !sig.askIntroducers(t.Via) {
+		return pg.ep.Dial(ctx, d)
+	}
+	direct, cancel := context.WithCancel(ctx)
+	defer cancel()
+	defer context.AfterFunc(sig.opened, cancel)()
+	var err error
+	if len(t.Addrs) > 0 && sig.opened.Err() == nil {
+		var link *kcptransport.Link
+		if link, err = pg.ep.Dial(direct, d); err == nil {
+			return link, nil
+		}
+	}
+	select {
+	case <-sig.opened.Done():
+		d.Signal = sig
+		return pg.ep.Dial(ctx, d)
+	case <-sig.hopeless:
+		if err == nil {
+			err = errors.New("no introducer could be asked")
+		}
+		return nil, err
+	case <-ctx.Done():
+		return nil, ctx.Err()
+	}
+}
+
+// why adds what the introducers said to the error of a dial.
+func (pg *Playground) why(sig *signals, err error) error {
+	if pg.ctx.Err() != nil {
+		return ErrClosed
+	}
+	return fmt.Errorf("api: join: %w", errors.Join(append([]error{err}, sig.errors()...)...))
+}
+
+// adopt makes a peer of a link, once for each link.
+func (pg *Playground) adopt(link *kcptransport.Link) (*peer, error) {
+	pg.mu.Lock()
+	defer pg.mu.Unlock()
+	if pg.ctx.Err() != nil {
+		link.Close()
+		return nil, ErrClosed
+	}
+	if p := pg.peers[link.Peer()]; p != nil && p.link == link {
+		return p, nil
+	}
+	p := newPeer(pg, link)
+	pg.peers[p.id] = p
+	pg.wg.Go(func() {
+		p.run(pg.ctx)
+		pg.forget(p)
+	})
+	return p, nil
+}
+
+func (pg *Playground) acceptLinks() {
+	for {
+		link, err := pg.ep.Accept(pg.ctx)
+		if err != nil {
+			return
+		}
+		_, _ = pg.adopt(link) // fails only when we are closing
+	}
+}
+
+// connected tells the application of a peer and keeps telling it of its path.
+func (pg *Playground) connected(p *peer, info kcptransport.PathInfo) {
+	if a := p.link.ObservedAddr(); a.IsValid() {
+		pg.gather.Observe(p.id, a)
+	}
+	p.connOnce.Do(func() {
+		pg.events.emit(pathEvent(EventPeer, p, info))
+		p.link.OnPath(func(i kcptransport.PathInfo) {
+			if i.Path.IsValid() && i.Path != info.Path {
+				info = i
+				pg.events.emit(pathEvent(EventPath, p, i))
+			}
+		})
+	})
+	pg.mu.Lock()
+	delete(pg.contacts, p.id)
+	pg.mu.Unlock()
+	pg.states.attach(p.id)
+	pg.wakeMesh()
+}
+
+func pathEvent(t EventType, p *peer, i kcptransport.PathInfo) Event {
+	e := Event{Type: t, Peer: p.id, Path: pathName(i), Addr: i.Path.Addr, RTT: i.RTT}
+	if t == EventPeer {
+		e.State = StateConnected
+	}
+	return e
+}
+
+// forget drops a peer whose link has ended.
+func (pg *Playground) forget(p *peer) {
+	pg.mu.Lock()
+	current := pg.peers[p.id] == p
+	if current {
+		delete(pg.peers, p.id)
+	}
+	pg.mu.Unlock()
+	if !p.isReady() {
+		return
+	}
+	if current {
+		pg.states.detach(p.id)
+	}
+	pg.events.emit(Event{Type: EventPeer, Peer: p.id, State: StateDisconnected, Err: p.link.Err()})
+	pg.wakeMesh()
+}
+
+// signals carries handshake packets through every introducer that answers.
+type signals struct {
+	pg     *Playground
+	ctx    context.Context
+	wg     *sync.WaitGroup
+	target kcptransport.PeerID
+
+	opened   context.Context // ends when the first introducer was asked
+	open     context.CancelFunc
+	hopeless chan struct{} // closed when none can be asked
+
+	mu      sync.Mutex
+	joining int // introducers still to be joined
+	chans   []*relaymesh.Channel
+	last    []byte // sent again through a channel that opens later
+	errs    map[kcptransport.PeerID]error
+}
+
+func newSignals(ctx context.Context, pg *Playground, wg *sync.WaitGroup, target kcptransport.PeerID) *signals {
+	s := &signals{pg: pg, ctx: ctx, wg: wg, target: target, hopeless: make(chan struct{}), errs: map[kcptransport.PeerID]error{}}
+	s.opened, s.open = context.WithCancel(ctx)
+	return s
+}
+
+// Send implements kcptransport.Signal.
+func (s *signals) Send(packet []byte) error {
+	s.mu.Lock()
+	s.last = append(s.last[:0], packet...)
+	chans := s.chans
+	s.mu.Unlock()
+	var errs []error
+	for _, c := range chans {
+		if err := c.Send(packet); err != nil {
+			errs = append(errs, err)
+		}
+	}
+	if len(chans) > 0 && len(errs) == len(chans) {
+		return errors.Join(errs...)
+	}
+	return nil
+}
+
+// askIntroducers asks common peers that are connected, and those that the
+// ticket names after joining them. It reports whether there are any.
+func (s *signals) askIntroducers(via []Contact) bool {
+	asked := map[kcptransport.PeerID]bool{s.target: true, s.pg.ID(): true}
+	for _, p := range s.pg.introducersOf(s.target) {
+		asked[p.id] = true
+		s.ask(p)
+	}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	for _, c := range via {
+		if !asked[c.Peer] {
+			asked[c.Peer] = true
+			s.joining++
+			s.wg.Go(func() { s.joinIntroducer(c) })
+		}
+	}
+	return len(asked) > 2
+}
+
+func (s *signals) joinIntroducer(c Contact) {
+	_, err := s.pg.reach(s.ctx, Ticket{Contact: c})
+	if err == nil {
+		var p *peer
+		if p, err = s.pg.peer(c.Peer); err == nil {
+			s.ask(p)
+			return
+		}
+	}
+	s.failed(c.Peer, err)
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.joining--; s.joining == 0 && s.opened.Err() == nil {
+		close(s.hopeless)
+	}
+}
+
+// ask opens a channel to the target through p and feeds what comes back to the
+// endpoint until the context ends. An introducer that does not know the target
+// is asked again: the target may be about to join it.
+func (s *signals) ask(p *peer) {
+	s.wg.Go(func() {
+		for pause := askAgainFirst; s.ctx.Err() == nil; pause = min(2*pause, askAgainMost) {
+			err := s.askOnce(p)
+			if s.ctx.Err() != nil {
+				return
+			}
+			s.failed(p.id, err)
+			var refused *relaymesh.RefusedError
+			if !errors.As(err, &refused) || refused.Code != relaymesh.RefusedUnknown {
+				return
+			}
+			t := time.NewTimer(pause)
+			select {
+			case <-s.ctx.Done():
+			case <-t.C:
+			}
+			t.Stop()
+		}
+	})
+}
+
+func (s *signals) askOnce(p *peer) error {
+	ch, err := relaymesh.Introduce(s.ctx, relaymesh.OpenerFunc(func(ctx context.Context, kind string) (relaymesh.Stream, error) {
+		return p.link.OpenStream(ctx, kind)
+	}), s.target)
+	if err != nil {
+		return err
+	}
+	defer ch.Close()
+	stop := context.AfterFunc(s.ctx, func() { ch.Close() })
+	defer stop()
+	s.mu.Lock()
+	s.chans = append(s.chans, ch)
+	last := bytes.Clone(s.last)
+	s.mu.Unlock()
+	s.open()
+	defer s.remove(ch)
+	if len(last) > 0 {
+		_ = ch.Send(last) // a failing channel shows in Recv
+	}
+	for {
+		packet, err := ch.Recv()
+		if err != nil {
+			return err
+		}
+		s.pg.ep.HandleSignal(packet, ch)
+	}
+}
+
+func (s *signals) remove(ch *relaymesh.Channel) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.chans = slices.DeleteFunc(slices.Clone(s.chans), func(o *relaymesh.Channel) bool { return o == ch })
+}
+
+// failed remembers the latest that went wrong with an introducer.
+func (s *signals) failed(introducer kcptransport.PeerID, err error) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.errs[introducer] = fmt.Errorf("introducer %s: %w", introducer.Short(), err)
+}
+
+func (s *signals) errors() []error {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return slices.Collect(maps.Values(s.errs))
+}
+
+// introducersOf returns connected peers to ask for an introduction, those that
+// are known to be neighbours of the target first.
+func (pg *Playground) introducersOf(target kcptransport.PeerID) []*peer {
+	ready := pg.readyPeers()
+	pg.mu.Lock()
+	info := pg.book.infos[target]
+	pg.mu.Unlock()
+	knows := map[kcptransport.PeerID]bool{}
+	if info != nil {
+		for _, n := range info.neighbours {
+			knows[n] = true
+		}
+	}
+	var first, rest []*peer
+	for _, p := range ready {
+		switch {
+		case p.id == target:
+		case knows[p.id]:
+			first = append(first, p)
+		default:
+			rest = append(rest, p)
+		}
+	}
+	all := append(first, rest...)
+	return all[:min(len(all), maxIntroducers)]
+}

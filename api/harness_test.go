@@ -1,0 +1,180 @@
+package api
+
+import (
+	"context"
+	"fmt"
+	"io"
+	"math/rand/v2"
+	"net/netip"
+	"sync"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"go.uber.org/goleak"
+
+	"github.com/2xppg/xppg/kcptransport"
+	"github.com/2xppg/xppg/netsim"
+)
+
+func TestMain(m *testing.M) {
+	goleak.VerifyTestMain(m,
+		// kcp-go starts a scheduler of its own at init, which we do not use.
+		goleak.IgnoreAnyFunction("github.com/xtaci/kcp-go/v5.(*TimedSched).sched"),
+		goleak.IgnoreAnyFunction("github.com/xtaci/kcp-go/v5.(*TimedSched).prepend"),
+	)
+}
+
+// world is a network with playgrounds in it, for tests in virtual time.
+type world struct {
+	t      *testing.T
+	net    *netsim.Network
+	places int
+	link   netsim.Link
+}
+
+// inWorld runs f in a bubble. Links have 10 ms each way: 40 ms round trip.
+func inWorld(t *testing.T, f func(t *testing.T, w *world)) {
+	t.Helper()
+	synctest.Test(t, func(t *testing.T) {
+		w := &world{t: t, net: netsim.New(netsim.Config{Seed: 1}), link: netsim.Link{Delay: 10 * time.Millisecond}}
+		t.Cleanup(func() {
+			if err := w.net.Close(); err != nil {
+				t.Error(err)
+			}
+		})
+		f(t, w)
+	})
+}
+
+// node is a playground and where it stands.
+type node struct {
+	*Playground
+	w    *world
+	host *netsim.Host
+	addr string // to join it by, when it is public
+
+	mu     sync.Mutex
+	events []Event
+	got    []string // texts of messages of kind "text"
+}
+
+func seededRand(n int) io.Reader { return rand.NewChaCha8([32]byte{byte(n)}) }
+
+// lockedReader lets goroutines share a source of randomness.
+type lockedReader struct {
+	mu sync.Mutex
+	r  io.Reader
+}
+
+func (l *lockedReader) Read(b []byte) (int, error) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.r.Read(b)
+}
+
+// public starts a node with a public address.
+func (w *world) public(change ...func(*Config)) *node {
+	w.places++
+	ip := netip.AddrFrom4([4]byte{20, 0, 0, byte(w.places)})
+	h := w.net.NewHost(fmt.Sprint("public", w.places), w.net.Internet(), w.link, ip)
+	n := w.start(h, change)
+	n.addr = netip.AddrPortFrom(ip, 7337).String()
+	return n
+}
+
+// behind starts a node behind a NAT.
+func (w *world) behind(nat netsim.NAT, change ...func(*Config)) *node {
+	w.places++
+	name := fmt.Sprint("home", w.places)
+	home := w.net.NewSegment(name)
+	w.net.NewRouter(name, netsim.RouterConfig{
+		Outside: w.net.Internet(), OutsideAddrs: []netip.Addr{netip.AddrFrom4([4]byte{20, 0, 1, byte(w.places)})},
+		Inside: home, NAT: nat,
+	})
+	h := w.net.NewHost(name, home, w.link, netip.AddrFrom4([4]byte{192, 168, byte(w.places), 2}))
+	return w.start(h, change)
+}
+
+func (w *world) start(h *netsim.Host, change []func(*Config)) *node {
+	w.t.Helper()
+	conn, err := h.ListenUDP(netip.MustParseAddrPort("[::]:7337"))
+	if err != nil {
+		w.t.Fatal(err)
+	}
+	n := &node{w: w, host: h}
+	cfg := Config{
+		App: "test", Conn: conn, Identity: testIdentity(byte(w.places)), STUN: []string{},
+		LocalAddrs: h.Addrs, Rand: &lockedReader{r: seededRand(w.places)}, OnEvent: n.onEvent,
+	}
+	for _, c := range change {
+		c(&cfg)
+	}
+	n.Playground, err = Start(w.t.Context(), cfg)
+	if err != nil {
+		w.t.Fatal(err)
+	}
+	n.On("text", func(m *Message) {
+		n.mu.Lock()
+		defer n.mu.Unlock()
+		n.got = append(n.got, m.Text())
+	})
+	w.t.Cleanup(func() {
+		if err := n.Close(); err != nil {
+			w.t.Error(err)
+		}
+	})
+	return n
+}
+
+func noMesh(c *Config) { c.MaxPeers = -1 }
+
+func (n *node) onEvent(e Event) {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	n.events = append(n.events, e)
+}
+
+func (n *node) join(target string) kcptransport.PeerID {
+	n.w.t.Helper()
+	ctx, cancel := context.WithTimeout(n.w.t.Context(), 15*time.Second)
+	defer cancel()
+	id, err := n.Join(ctx, target)
+	if err != nil {
+		n.w.t.Fatalf("join %s: %v", target, err)
+	}
+	return id
+}
+
+// meet joins another node and waits until that one knows, too.
+func (n *node) meet(o *node) kcptransport.PeerID {
+	n.w.t.Helper()
+	id := n.join(o.addr)
+	n.w.eventually("the other side has the link", time.Second, func() bool {
+		_, ok := o.PathTo(n.ID())
+		return ok
+	})
+	return id
+}
+
+func (n *node) texts() []string {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	return append([]string(nil), n.got...)
+}
+
+// eventually waits in virtual time until f holds.
+func (w *world) eventually(what string, limit time.Duration, f func() bool) {
+	w.t.Helper()
+	for start := time.Now(); !f(); time.Sleep(time.Millisecond) {
+		if time.Since(start) > limit {
+			w.t.Fatalf("not within %v: %s", limit, what)
+		}
+	}
+}
+
+func (w *world) ctx(d time.Duration) context.Context {
+	ctx, cancel := context.WithTimeout(w.t.Context(), d)
+	w.t.Cleanup(cancel)
+	return ctx
+}

@@ -1,0 +1,180 @@
+package api
+
+import (
+	"context"
+	"maps"
+	"net/netip"
+	"slices"
+	"time"
+
+	"github.com/2xppg/xppg/kcptransport"
+)
+
+const (
+	meshPause      = time.Second      // between looks at the book
+	meshDials      = 4                // at the same time
+	meshTimeout    = 20 * time.Second // of one of our own tries
+	contactFirst   = 30 * time.Second // pause after the first failure, doubled each time
+	contactMost    = 10 * time.Minute
+	contactYield   = 3 * time.Second // the peer with the larger ID lets the other one try first
+	stunEvery      = 5 * time.Minute
+	stunRetryEvery = 30 * time.Second
+	stunTimeout    = 10 * time.Second
+)
+
+// contactState is what we know of our tries to connect to a peer of the book.
+type contactState struct {
+	next   time.Time // not before
+	fails  int
+	trying bool
+}
+
+// mesh renews our own record and connects to peers we hear of. It sleeps until
+// something changes.
+func (pg *Playground) mesh() {
+	var told ownRecord
+	slots := make(chan struct{}, meshDials)
+	timer := time.NewTimer(0)
+	defer timer.Stop()
+	for {
+		select {
+		case <-pg.ctx.Done():
+			return
+		case <-timer.C:
+		case <-pg.meshWake:
+		}
+		now := time.Now()
+		if own := pg.ownRecord(); !own.equal(told) || now.Sub(told.made) >= recordRefresh {
+			own.made = now
+			told = own
+			pg.announce(own, now)
+		}
+		next := pg.dialContacts(now, slots)
+		if renew := told.made.Add(recordRefresh); next.IsZero() || renew.Before(next) {
+			next = renew
+		}
+		// Looking at most once a pause gathers what changes together.
+		pause := time.NewTimer(meshPause)
+		select {
+		case <-pg.ctx.Done():
+			pause.Stop()
+			return
+		case <-pause.C:
+		}
+		timer.Reset(max(0, time.Until(next)))
+	}
+}
+
+func (pg *Playground) wakeMesh() {
+	select {
+	case pg.meshWake <- struct{}{}:
+	default:
+	}
+}
+
+type ownRecord struct {
+	made       time.Time
+	addrs      []netip.AddrPort
+	neighbours []kcptransport.PeerID
+}
+
+func (r ownRecord) equal(o ownRecord) bool {
+	return slices.Equal(r.addrs, o.addrs) && slices.Equal(r.neighbours, o.neighbours)
+}
+
+func (pg *Playground) ownRecord() ownRecord {
+	r := ownRecord{addrs: pg.Addrs()}
+	for _, p := range pg.readyPeers() {
+		r.neighbours = append(r.neighbours, p.id)
+	}
+	return r
+}
+
+// announce signs our record anew and spreads it.
+func (pg *Playground) announce(own ownRecord, now time.Time) {
+	r := makeRecord(pg.cfg.Identity, pg.cfg.App, now, own.addrs, own.neighbours, false)
+	info, err := r.check(pg.cfg.App, now)
+	if err != nil {
+		pg.note(pg.ID(), err)
+		return
+	}
+	pg.mu.Lock()
+	pg.book.put(info, now)
+	pg.mu.Unlock()
+	pg.spread(nil, pg.ID())
+}
+
+// dialContacts connects to peers of the book that are due, up to the limit, and
+// returns when to look again (zero: only after a change).
+func (pg *Playground) dialContacts(now time.Time, slots chan struct{}) (next time.Time) {
+	if pg.cfg.MaxPeers < 0 {
+		return time.Time{}
+	}
+	pg.mu.Lock()
+	defer pg.mu.Unlock()
+	maps.DeleteFunc(pg.contacts, func(id kcptransport.PeerID, _ *contactState) bool { return pg.book.infos[id] == nil })
+	room := pg.cfg.MaxPeers - len(pg.peers)
+	for _, info := range pg.book.sorted() {
+		if room <= 0 {
+			break
+		}
+		due := pg.contactDue(info, now)
+		if due.IsZero() {
+			continue
+		}
+		if due.After(now) {
+			if next.IsZero() || due.Before(next) {
+				next = due
+			}
+			continue
+		}
+		select {
+		case slots <- struct{}{}:
+		default:
+			return now.Add(meshPause)
+		}
+		room--
+		pg.contacts[info.Peer].trying = true
+		pg.wg.Go(func() {
+			pg.tryContact(info)
+			<-slots
+			pg.wakeMesh()
+		})
+	}
+	return next
+}
+
+// contactDue returns when to try a peer; zero means not at all. pg.mu is held.
+func (pg *Playground) contactDue(info *peerInfo, now time.Time) time.Time {
+	if info.Peer == pg.ID() || info.left || pg.peers[info.Peer] != nil || now.Sub(info.made) > recordLifetime {
+		return time.Time{}
+	}
+	c := pg.contacts[info.Peer]
+	if c == nil {
+		c = &contactState{next: now}
+		if pg.ID().Compare(info.Peer) > 0 {
+			c.next = now.Add(contactYield)
+		}
+		pg.contacts[info.Peer] = c
+	}
+	if c.trying {
+		return time.Time{}
+	}
+	return c.next
+}
+
+func (pg *Playground) tryContact(info *peerInfo) {
+	ctx, cancel := context.WithTimeout(pg.ctx, meshTimeout)
+	defer cancel()
+	_, err := pg.reach(ctx, Ticket{Contact: info.Contact})
+	pg.mu.Lock()
+	defer pg.mu.Unlock()
+	c := pg.contacts[info.Peer]
+	if err == nil || c == nil {
+		delete(pg.contacts, info.Peer)
+		return
+	}
+	c.trying = false
+	c.fails++
+	c.next = time.Now().Add(min(contactFirst<<min(c.fails-1, 10), contactMost))
+}

@@ -1,0 +1,245 @@
+package api
+
+import (
+	"context"
+	"crypto/rand"
+	"encoding/binary"
+	"errors"
+	"fmt"
+	"io"
+	"net/netip"
+	"slices"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"github.com/2xppg/xppg/internal/udp"
+	"github.com/2xppg/xppg/kcptransport"
+	"github.com/2xppg/xppg/punch"
+	"github.com/2xppg/xppg/relaymesh"
+	"github.com/2xppg/xppg/stunclient"
+)
+
+// A Playground is one node: it has an identity, a socket and links to peers.
+// All its methods may be called from any goroutine.
+type Playground struct {
+	cfg     Config
+	ep      *kcptransport.Endpoint
+	stun    *stunclient.Client
+	gather  *punch.Gatherer
+	puncher *punch.Puncher
+	intro   *relaymesh.Introducer
+	boot    uint64 // tells the runs of one identity apart
+
+	ctx    context.Context // ends when the playground closes
+	cancel context.CancelFunc
+	wg     sync.WaitGroup
+	closed chan struct{} // closed when Close is done
+	once   sync.Once
+
+	events *eventQueue
+	inbox  *inbox
+
+	mu       sync.Mutex // guards what follows
+	peers    map[kcptransport.PeerID]*peer
+	handlers map[string]Handler
+	streams  map[string]func(kcptransport.PeerID, *kcptransport.Stream)
+	book     book
+	contacts map[kcptransport.PeerID]*contactState
+
+	broadcasts atomic.Uint64
+	orderMu    sync.Mutex
+	order      broadcastOrder
+	heldWake   chan struct{}
+	meshWake   chan struct{}
+
+	files  *files
+	states *states
+}
+
+// Start opens the socket and starts a node. It returns as soon as the node
+// can be reached at its local addresses; public addresses are found in the
+// background. ctx bounds the start only; use [Playground.Close] to stop.
+func Start(ctx context.Context, cfg Config) (*Playground, error) {
+	cfg, err := cfg.withDefaults()
+	if err != nil {
+		return nil, err
+	}
+	if err := ctx.Err(); err != nil {
+		return nil, fmt.Errorf("api: start: %w", err)
+	}
+	if cfg.Conn == nil {
+		conn, err := udp.Listen(cfg.Listen)
+		if err != nil {
+			return nil, fmt.Errorf("api: listen on %s: %w", cfg.Listen, err)
+		}
+		cfg.Conn = conn
+	}
+	pg := &Playground{
+		cfg:      cfg,
+		closed:   make(chan struct{}),
+		events:   newEventQueue(),
+		peers:    map[kcptransport.PeerID]*peer{},
+		handlers: map[string]Handler{},
+		streams:  map[string]func(kcptransport.PeerID, *kcptransport.Stream){},
+		contacts: map[kcptransport.PeerID]*contactState{},
+		heldWake: make(chan struct{}, 1),
+		meshWake: make(chan struct{}, 1),
+	}
+	pg.ctx, pg.cancel = context.WithCancel(context.Background())
+	pg.inbox = newInbox(pg.handle)
+	if cfg.OnEvent != nil {
+		pg.events.listen(cfg.OnEvent)
+	}
+	if err := pg.open(); err != nil {
+		pg.cancel()
+		cfg.Conn.Close()
+		return nil, err
+	}
+	pg.wg.Go(pg.acceptLinks)
+	pg.wg.Go(pg.discover)
+	pg.wg.Go(func() { pg.releaseHeld(pg.ctx) })
+	pg.wg.Go(pg.mesh)
+	for _, t := range cfg.Join {
+		pg.wg.Go(func() { pg.keepJoining(t) })
+	}
+	return pg, nil
+}
+
+// ID returns the node's peer ID.
+func (pg *Playground) ID() kcptransport.PeerID { return pg.cfg.Identity.ID() }
+
+// App returns the application's name.
+func (pg *Playground) App() string { return pg.cfg.App }
+
+// Addrs returns the addresses at which others may reach this node, as far as
+// known: its own, and those that STUN servers and peers saw.
+func (pg *Playground) Addrs() []netip.AddrPort {
+	var out []netip.AddrPort
+	for _, c := range pg.gather.Candidates() {
+		out = append(out, c.Addr)
+	}
+	return out
+}
+
+// LocalAddr returns the address the socket is bound to.
+func (pg *Playground) LocalAddr() netip.AddrPort { return pg.ep.LocalAddr() }
+
+// Ticket returns a ticket with which others can join this node: its key, its
+// addresses, and the peers that can introduce it.
+func (pg *Playground) Ticket() Ticket {
+	t := Ticket{Contact: Contact{Peer: pg.ID(), Addrs: pg.Addrs()}}
+	for _, p := range pg.readyPeers() {
+		if len(t.Via) == 3 {
+			break
+		}
+		if info, ok := p.link.Path(); ok && info.Path.Circuit == 0 {
+			t.Via = append(t.Via, Contact{Peer: p.id, Addrs: []netip.AddrPort{info.Path.Addr}})
+		}
+	}
+	return t
+}
+
+// OnEvent adds a listener. Listeners are called one event at a time and may
+// call the playground's methods, except that Close waits for none of them.
+func (pg *Playground) OnEvent(f func(Event)) { pg.events.listen(f) }
+
+// PeerInfo describes a connected peer.
+type PeerInfo struct {
+	ID     kcptransport.PeerID
+	Path   string         // "direct" or "relay"
+	Addr   netip.AddrPort // where packets to it go
+	RTT    time.Duration  // smoothed round trip of the path in use
+	Link   kcptransport.LinkStats
+	Direct bool
+	Since  time.Time // when the path was taken into use
+}
+
+// Peers returns the connected peers, ordered by ID.
+func (pg *Playground) Peers() []PeerInfo {
+	var out []PeerInfo
+	for _, p := range pg.readyPeers() {
+		out = append(out, p.info())
+	}
+	return out
+}
+
+func (p *peer) info() PeerInfo {
+	info := PeerInfo{ID: p.id, Link: p.link.Stats()}
+	if path, ok := p.link.Path(); ok {
+		info.Addr, info.RTT, info.Path = path.Path.Addr, path.RTT, pathName(path)
+		info.Direct, info.Since = path.Path.Circuit == 0, path.Since
+	}
+	return info
+}
+
+func pathName(p kcptransport.PathInfo) string {
+	if p.Path.Circuit != 0 {
+		return "relay"
+	}
+	return "direct"
+}
+
+// Close says goodbye to every peer, stops the node and waits for what it
+// started, except for handlers that do not return. It takes a second at most.
+// Calling it again waits for the first call.
+func (pg *Playground) Close() error {
+	var err error
+	pg.once.Do(func() {
+		pg.events.close()
+		pg.inbox.close()
+		pg.cancel()
+		err = pg.ep.Close()
+		pg.wg.Wait()
+		err = errors.Join(err, pg.states.close(), pg.files.close())
+		close(pg.closed)
+	})
+	<-pg.closed
+	return err
+}
+
+// Done is closed when the playground was closed.
+func (pg *Playground) Done() <-chan struct{} { return pg.closed }
+
+// peer returns the connected peer id.
+func (pg *Playground) peer(id kcptransport.PeerID) (*peer, error) {
+	pg.mu.Lock()
+	p := pg.peers[id]
+	pg.mu.Unlock()
+	switch {
+	case pg.ctx.Err() != nil:
+		return nil, ErrClosed
+	case id == pg.ID():
+		return nil, errors.New("api: a peer does not send to itself")
+	case p == nil || !p.isReady():
+		return nil, fmt.Errorf("api: peer %s: %w (join it first, or wait until it is back)", id.Short(), ErrNotConnected)
+	}
+	return p, nil
+}
+
+// readyPeers returns the connected peers, ordered by ID.
+func (pg *Playground) readyPeers() []*peer {
+	pg.mu.Lock()
+	defer pg.mu.Unlock()
+	var out []*peer
+	for _, p := range pg.peers {
+		if p.isReady() {
+			out = append(out, p)
+		}
+	}
+	slices.SortFunc(out, func(a, b *peer) int { return a.id.Compare(b.id) })
+	return out
+}
+
+func (pg *Playground) random() io.Reader {
+	if pg.cfg.Rand != nil {
+		return pg.cfg.Rand
+	}
+	return rand.Reader
+}
+
+func (pg *Playground) randomUint64() uint64 {
+	var b [8]byte
+	_, _ = io.ReadFull(pg.random(), b[:]) // a failing source of randomness stops the endpoint long before
+	return binary.BigEndian.Uint64(b[:])
+}

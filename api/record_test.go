@@ -1,0 +1,72 @@
+package api
+
+import (
+	"net/netip"
+	"testing"
+	"time"
+
+	"github.com/2xppg/xppg/kcptransport"
+)
+
+func TestRecordCheck(t *testing.T) {
+	now := time.Unix(1_700_000_000, 0)
+	id := testIdentity(1)
+	addrs := []netip.AddrPort{netip.MustParseAddrPort("192.0.2.1:7337")}
+	good := makeRecord(id, "app", now, addrs, []kcptransport.PeerID{testIdentity(2).ID()}, false)
+	info, err := good.check("app", now)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if info.Peer != id.ID() || info.Addrs[0] != addrs[0] || info.neighbours[0] != testIdentity(2).ID() {
+		t.Errorf("got %+v", info)
+	}
+	for name, check := range map[string]func() (*peerInfo, error){
+		"another application": func() (*peerInfo, error) { return good.check("other", now) },
+		"too old":             func() (*peerInfo, error) { return good.check("app", now.Add(recordLifetime+time.Second)) },
+		"from the future":     func() (*peerInfo, error) { return good.check("app", now.Add(-recordDrift-time.Second)) },
+		"changed": func() (*peerInfo, error) {
+			r := good
+			r.Left = true
+			return r.check("app", now)
+		},
+		"of another author": func() (*peerInfo, error) {
+			r := good
+			other := testIdentity(3).ID()
+			r.Peer = other[:]
+			return r.check("app", now)
+		},
+		"short ID": func() (*peerInfo, error) {
+			r := good
+			r.Peer = r.Peer[:31]
+			return r.check("app", now)
+		},
+	} {
+		t.Run(name, func(t *testing.T) {
+			if _, err := check(); err == nil {
+				t.Error("the record was believed")
+			}
+		})
+	}
+}
+
+func TestBookStaysBounded(t *testing.T) {
+	var b book
+	now := time.Unix(1_700_000_000, 0)
+	for i := range maxRecords + 100 {
+		var id kcptransport.PeerID
+		id[0], id[1] = byte(i), byte(i>>8)
+		b.put(&peerInfo{Contact: Contact{Peer: id}, made: now.Add(time.Duration(i) * time.Millisecond)}, now)
+	}
+	if len(b.infos) > maxRecords {
+		t.Errorf("%d records kept, at most %d are allowed", len(b.infos), maxRecords)
+	}
+	var newest kcptransport.PeerID
+	last := maxRecords + 99
+	newest[0], newest[1] = byte(last), byte(last>>8)
+	if b.infos[newest] == nil {
+		t.Error("the newest record was forgotten")
+	}
+	if b.newer(newest[:], now.UnixMilli()) || !b.newer(newest[:], now.Add(time.Hour).UnixMilli()) {
+		t.Error("newer is wrong about the newest record")
+	}
+}

@@ -1,0 +1,111 @@
+package api
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"strings"
+
+	"github.com/2xppg/xppg/chunks"
+	"github.com/2xppg/xppg/kcptransport"
+	"github.com/2xppg/xppg/relaymesh"
+	"github.com/2xppg/xppg/state"
+)
+
+// OpenStream opens a stream of an application's own kind to a connected peer:
+// ordered, reliable, independent of every other stream. The other side's
+// handler is set with [Playground.OnStream].
+func (pg *Playground) OpenStream(ctx context.Context, to kcptransport.PeerID, kind string) (*kcptransport.Stream, error) {
+	if err := checkKind(kind); err != nil {
+		return nil, err
+	}
+	p, err := pg.peer(to)
+	if err != nil {
+		return nil, err
+	}
+	return p.link.OpenStream(ctx, kind)
+}
+
+// OnStream sets the handler for streams of a kind that peers open; nil removes
+// it. Each stream is handled in a goroutine of its own and closed when the
+// handler returns. Streams of kinds without a handler are reset.
+func (pg *Playground) OnStream(kind string, h func(from kcptransport.PeerID, s *kcptransport.Stream)) {
+	pg.mu.Lock()
+	defer pg.mu.Unlock()
+	if h == nil {
+		delete(pg.streams, kind)
+		return
+	}
+	pg.streams[kind] = h
+}
+
+// serveStream serves a stream that a peer opened and that carries neither
+// messages nor peer records.
+func (pg *Playground) serveStream(ctx context.Context, p *peer, s *kcptransport.Stream) error {
+	switch kind := s.Kind(); kind {
+	case relaymesh.KindIntroduce:
+		return pg.intro.Serve(ctx, p.id, s)
+	case relaymesh.KindIntroduced:
+		return pg.serveIntroduced(ctx, s)
+	case chunks.StreamKind:
+		return pg.files.server.ServeStream(ctx, p.id, s)
+	case state.StreamKind:
+		return pg.states.serve(ctx, p.id, s)
+	case kindBench:
+		if pg.cfg.AllowBench {
+			return p.serveBench(s)
+		}
+	default:
+		pg.mu.Lock()
+		h := pg.streams[kind]
+		pg.mu.Unlock()
+		if h != nil && !strings.HasPrefix(kind, reservedPrefix) {
+			if v := guard(func() { h(p.id, s) }); v != nil {
+				s.Reset(codeProtocol)
+				pg.note(p.id, fmt.Errorf("api: handler of streams %q panicked: %v", kind, v))
+			}
+			return nil
+		}
+	}
+	s.Reset(codeUnknownKind)
+	return nil
+}
+
+// openTo opens a stream to a connected peer for the introducer.
+func (pg *Playground) openIntroduced(ctx context.Context, target kcptransport.PeerID) (relaymesh.Stream, error) {
+	p, err := pg.peer(target)
+	if err != nil {
+		return nil, fmt.Errorf("%w: %w", relaymesh.ErrUnknownPeer, err)
+	}
+	return p.link.OpenStream(ctx, relaymesh.KindIntroduced)
+}
+
+// serveIntroduced feeds the packets of somebody who wants to meet us to the
+// endpoint, which answers the same way.
+func (pg *Playground) serveIntroduced(ctx context.Context, s *kcptransport.Stream) error {
+	ch, _, err := relaymesh.Accept(s)
+	if err != nil {
+		return err
+	}
+	defer ch.Close()
+	stop := context.AfterFunc(ctx, func() { ch.Close() })
+	defer stop()
+	for {
+		packet, err := ch.Recv()
+		if err != nil {
+			return nil
+		}
+		pg.ep.HandleSignal(packet, ch)
+	}
+}
+
+// take answers messages of the playground's own kinds.
+func (pg *Playground) takeInternal(m *Message) error {
+	if m.Kind == kindHave && m.reply != nil {
+		return pg.files.answerHave(m)
+	}
+	if m.reply != nil {
+		return m.ReplyError(errors.New("unknown kind"))
+	}
+	return nil
+}

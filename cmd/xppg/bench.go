@@ -1,0 +1,94 @@
+package main
+
+import (
+	"context"
+	"fmt"
+	"math"
+	"strconv"
+	"strings"
+	"time"
+
+	"github.com/spf13/cobra"
+)
+
+type benchEvent struct {
+	Event   string  `json:"event"`
+	Bytes   int64   `json:"bytes"`
+	Seconds float64 `json:"seconds"`
+	MbitS   float64 `json:"mbit_s"`
+	Path    string  `json:"path"`
+	Wire    uint64  `json:"wire_bytes"`
+}
+
+func (a *app) benchCommand() *cobra.Command {
+	var size string
+	var reverse bool
+	var streams int
+	var timeout time.Duration
+	cmd := &cobra.Command{
+		Use:   "bench TARGET",
+		Short: "Measure throughput to a node started with --allow-bench",
+		Example: `  xppg bench host:7337 --bytes 64MiB
+  xppg bench TICKET --bytes 1GiB --streams 4 --reverse`,
+		Args: exactArgs(1, "a target"),
+		RunE: func(cmd *cobra.Command, args []string) error {
+			n, err := parseBytes(size)
+			if err != nil {
+				return fmt.Errorf("--bytes: %w", err)
+			}
+			if streams < 1 || streams > 64 {
+				return fmt.Errorf("--streams %d: 1 to 64 streams can be used", streams)
+			}
+			return a.runBench(cmd.Context(), args[0], n, streams, reverse, timeout)
+		},
+	}
+	f := cmd.Flags()
+	f.StringVar(&size, "bytes", "64MiB", "how much to move, as 1000, 64KiB, 10MB …")
+	f.BoolVar(&reverse, "reverse", false, "receive instead of sending")
+	f.IntVar(&streams, "streams", 1, "how many streams to spread it over")
+	f.DurationVar(&timeout, "timeout", 5*time.Minute, "how long to try in all")
+	return cmd
+}
+
+func (a *app) runBench(ctx context.Context, target string, n int64, streams int, reverse bool, timeout time.Duration) error {
+	pg, id, _, cancel, err := a.joinOne(&ctx, target, timeout)
+	if err != nil {
+		return err
+	}
+	defer cancel()
+	defer a.stop(pg)
+	r, err := pg.Bench(ctx, id, n, streams, reverse)
+	if err != nil {
+		return err
+	}
+	path, _ := pg.PathTo(id)
+	sec := r.Elapsed.Seconds()
+	mbit := math.Round(float64(r.Bytes)*8/sec/1e4) / 100
+	a.print.emit(benchEvent{"bench", r.Bytes, math.Round(sec*1e6) / 1e6, mbit, path.Path, r.WireBytes},
+		"%s in %s: %.1f Mbit/s over a %s path (%s on the wire)", showBytes(r.Bytes), showDuration(r.Elapsed), mbit, path.Path, showBytes(int64(r.WireBytes)))
+	return nil
+}
+
+// parseBytes reads a count of bytes with an optional binary or decimal unit.
+func parseBytes(s string) (int64, error) {
+	digits := strings.TrimRight(s, "KMGTiBkb")
+	unit := strings.ToLower(s[len(digits):])
+	unit = strings.TrimSuffix(unit, "b")
+	base := 1000.0
+	if strings.HasSuffix(unit, "i") {
+		base, unit = 1024, strings.TrimSuffix(unit, "i")
+	}
+	power := strings.Index("kmgt", unit)
+	if unit == "" {
+		power = -1
+	}
+	f, err := strconv.ParseFloat(digits, 64)
+	if err != nil || len(unit) > 1 || (unit != "" && power < 0) || (unit == "" && base == 1024) {
+		return 0, fmt.Errorf("%q is no count of bytes (examples: 4096, 64KiB, 10MB)", s)
+	}
+	n := f * math.Pow(base, float64(power+1))
+	if !(n >= 1 && n <= 1<<40) {
+		return 0, fmt.Errorf("%q is not between 1 byte and 1 TiB", s)
+	}
+	return int64(n), nil
+}
