@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"maps"
 	"slices"
+	"strings"
 	"sync"
 	"time"
 
@@ -92,9 +93,13 @@ func (pg *Playground) reach(ctx context.Context, t Ticket) (kcptransport.PeerID,
 	case <-p.ready:
 		return p.id, nil
 	case <-link.Done():
+		if why := p.noAnswer.Load(); why != nil {
+			return p.id, fmt.Errorf("api: no direct path, the NATs between us let nothing through: %w", why)
+		}
 		return p.id, fmt.Errorf("api: peer %s: no path: %w", p.id.Short(), link.Err())
 	case <-ctx.Done():
-		return p.id, fmt.Errorf("api: peer %s: no path yet: %w", p.id.Short(), ctx.Err())
+		return p.id, fmt.Errorf("api: peer %s was introduced, but no direct path is found yet (trying %s): %w",
+			p.id.Short(), listAddrs(link.RemoteCandidates()), ctx.Err())
 	}
 }
 
@@ -137,6 +142,17 @@ func (pg *Playground) why(sig *signals, err error) error {
 		return ErrClosed
 	}
 	return fmt.Errorf("api: join: %w", errors.Join(append([]error{err}, sig.errors()...)...))
+}
+
+func listAddrs(candidates []kcptransport.Candidate) string {
+	if len(candidates) == 0 {
+		return "what it sends from: it told no address"
+	}
+	out := make([]string, len(candidates))
+	for i, c := range candidates {
+		out[i] = c.Addr.String()
+	}
+	return strings.Join(out, ", ")
 }
 
 // adopt makes a peer of a link, once for each link.

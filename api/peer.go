@@ -8,9 +8,11 @@ import (
 	"net"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/2xppg/xppg/kcptransport"
+	"github.com/2xppg/xppg/punch"
 )
 
 // A stream is what this package needs of a *kcptransport.Stream.
@@ -43,8 +45,9 @@ type peer struct {
 	link *kcptransport.Link
 	out  *outbox
 
-	ready    chan struct{} // closed when a path was found
-	done     chan struct{} // closed when everything of this peer has ended
+	ready    chan struct{}                       // closed when a path was found
+	noAnswer atomic.Pointer[punch.NoAnswerError] // why there is none, if so
+	done     chan struct{}                       // closed when everything of this peer has ended
 	connOnce sync.Once
 
 	gossipWake chan struct{} // holds one token when news grew
@@ -94,6 +97,9 @@ func (p *peer) connect(ctx context.Context, wg *sync.WaitGroup) {
 	if _, ok := p.link.Path(); !ok {
 		if err := p.pg.punch(ctx, p.link); err != nil {
 			p.pg.note(p.id, err)
+			if why := (*punch.NoAnswerError)(nil); errors.As(err, &why) {
+				p.noAnswer.Store(why)
+			}
 			p.link.CloseWithError(codeNoPath, "hole punching found no path")
 			return
 		}
