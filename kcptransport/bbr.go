@@ -23,8 +23,10 @@ type bbr struct {
 	raised     int // round trips in a row that were raised
 	slowStart  int // window that grows by what arrives
 
-	phase   int // of the gain cycle
+	held    float64 // bytes that may be in flight because timers and batching hold them up
+	phase   int     // of the gain cycle
 	phaseAt time.Duration
+	probed  float64 // the rate before probing showed what it brought
 
 	drainEnd  time.Duration // when looking for the least round trip ends
 	lastState bbrState
@@ -50,6 +52,9 @@ const (
 	bbrRTTLife     = 10 * time.Second
 	bbrProbeTime   = 100 * time.Millisecond
 	bbrAggregation = 4 * time.Millisecond // of data in flight that timers and batching hold up
+	bbrHeldUp      = 512 << 10            // bytes, at most so many: socket buffers hold no more
+	bbrHeldMin     = 64 << 10
+	bbrNear        = 2 * time.Millisecond // where buffers of sockets decide, not of routers
 	bbrBackoff     = 0.85
 )
 
@@ -62,7 +67,7 @@ func newBBR(maxSegment int) *bbr {
 }
 
 func (b *bbr) reset(now, rtt time.Duration) {
-	*b = bbr{mss: b.mss, slowStart: bbrInitial * b.mss, minRTT: rtt, minRTTAt: now}
+	*b = bbr{mss: b.mss, slowStart: bbrInitial * b.mss, held: bbrHeldUp, minRTT: rtt, minRTTAt: now}
 }
 
 func (b *bbr) onAck(s ackSample) {
@@ -78,7 +83,7 @@ func (b *bbr) onAck(s ackSample) {
 		}
 	}
 	b.roundAcked += s.acked
-	b.roundLost += s.lost
+	b.roundLost = max(b.roundLost+s.lost-s.found, 0)
 	if s.acked == 0 {
 		return
 	}
@@ -93,10 +98,18 @@ func (b *bbr) onAck(s ackSample) {
 }
 
 func (b *bbr) newRound(s ackSample) {
+	if b.roundLost*50 > b.roundAcked && b.minRTT < bbrNear { // a socket's buffer is smaller than a burst
+		b.held = max(b.held/2, bbrHeldMin)
+	} else {
+		b.held = min(b.held+b.held/32, bbrHeldUp)
+	}
 	b.round++
 	b.roundEnd = s.delivered
 	b.roundRTT, b.roundAcked, b.roundLost = 0, 0, 0
 }
+
+// queued reports whether even the least round trip of the round was raised.
+func (b *bbr) queued() bool { return b.roundRTT > b.minRTT+b.minRTT/8+2*time.Millisecond }
 
 // queueFull reports whether the round that ends lost something while its round trip had grown.
 func (b *bbr) queueFull() bool {
@@ -138,17 +151,15 @@ func (b *bbr) watchQueue(s ackSample) {
 	}
 }
 
-// checkFull ends start-up when the rate has not grown by a quarter for three rounds, or when far more was lost in a round
+// checkFull ends start-up when the rate has not grown by a quarter for three rounds, or for one in which far more was lost
 // than chance explains.
 func (b *bbr) checkFull(s ackSample) {
-	if b.roundLost > 16*b.mss && b.roundLost > (b.roundAcked+b.roundLost)/4 {
-		b.state = bbrDrain
-		return
-	}
 	rate := b.bw.max()
 	switch {
 	case rate >= b.fullRate*1.25:
 		b.fullRate, b.fullRounds = rate, 0
+	case b.roundLost > 16*b.mss && b.roundLost > (b.roundAcked+b.roundLost)/4:
+		b.state = bbrDrain
 	case !s.idle:
 		if b.fullRounds++; b.fullRounds >= 3 {
 			b.state = bbrDrain
@@ -160,15 +171,22 @@ func (b *bbr) enterCruise(now time.Duration) {
 	b.state, b.phase, b.phaseAt = bbrCruise, 2, now
 }
 
-// cycle sends a little faster for a round, to see whether there is more, then slower, to drain what that queued.
+// cycle sends a little faster for a round, to see whether there is more, then slower, to drain what that queued. When
+// there was more, and no queue, it does so again at once.
 func (b *bbr) cycle(s ackSample) {
 	past := s.now-b.phaseAt > b.minRTT
-	switch bbrGains[b.phase] {
-	case 0.75:
+	next := (b.phase + 1) % len(bbrGains)
+	switch b.phase {
+	case 0:
+		b.probed = b.bw.max()
+	case 1:
 		past = past || s.inflight <= b.product(1)
+		if b.bw.max() > b.probed*1.15 && !b.queued() {
+			past, next = true, 0
+		}
 	}
 	if past {
-		b.phase, b.phaseAt = (b.phase+1)%len(bbrGains), s.now
+		b.phase, b.phaseAt = next, s.now
 	}
 }
 
@@ -201,7 +219,7 @@ func (b *bbr) roundRTTOr(rtt time.Duration) time.Duration {
 // product is gain times what the path holds, and what timers hold up.
 func (b *bbr) product(gain float64) int {
 	rate := b.bw.max()
-	return int(gain*rate*b.minRTT.Seconds()+rate*bbrAggregation.Seconds()) + 3*b.mss
+	return int(gain*rate*b.minRTT.Seconds()+min(rate*bbrAggregation.Seconds(), b.held)) + 3*b.mss
 }
 
 func (b *bbr) window() int {

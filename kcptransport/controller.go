@@ -19,6 +19,7 @@ type controller interface {
 type ackSample struct {
 	now         time.Duration
 	acked, lost int           // bytes newly known to have arrived, or not
+	found       int           // bytes that arrived although they had been taken for lost
 	inflight    int           // bytes in flight now
 	delivered   int64         // bytes that ever arrived
 	prior       int64         // bytes that had arrived when the newest acknowledged transmission was sent

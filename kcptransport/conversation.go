@@ -12,6 +12,7 @@ const (
 	// window by one and leaves at once. A conversation is born with a full reserve: its first kcpReserve segments never
 	// leave this side, so that sequence numbers on the wire are those of the kcp package less kcpReserve.
 	kcpReserve = 32
+	kcpKept    = 128 // how far the reserve may grow
 
 	kcpTick       = 10 * time.Millisecond // how often kcp.Update does anything
 	kcpFallback   = time.Second           // how often it is asked to look for what our own loss detection overlooked
@@ -55,7 +56,7 @@ func newConversation(m *mux, id uint32) *conversation {
 	c.send.edge = recvWindowMin
 	c.kcp = kcp.NewKCP(id, c.output)
 	c.kcp.NoDelay(1, int(kcpTick/time.Millisecond), 2, 1)
-	c.kcp.WndSize(sendSpan+kcpReserve, recvWindowMax)
+	c.kcp.WndSize(sendSpan+kcpKept, recvWindowMax)
 	c.kcp.SetMtu(m.cfg.maxPayload)
 	c.prime()
 	return c
@@ -140,8 +141,8 @@ func (c *conversation) flush() {
 	}
 	now := c.mux.now
 	switch have := int32(c.send.una - c.send.fed); {
-	case have > kcpReserve:
-		c.slide(c.send.una - kcpReserve)
+	case have > kcpKept:
+		c.slide(c.send.una - kcpKept)
 	case have > 0 && (c.send.emitted != c.send.handed || c.send.provoked):
 		c.slide(c.send.fed + 1)
 	case now-c.lastUpdate >= kcpTick:
@@ -208,6 +209,9 @@ func (c *conversation) tick(now time.Duration) bool {
 	if c.send.persistAt != 0 && c.send.persistAt <= now {
 		c.askWindow(now)
 	}
+	if c.send.lossAt != 0 && c.send.lossAt <= now {
+		c.recover()
+	}
 	if c.lingerAt != 0 && c.lingerAt <= now {
 		c.linger(now)
 	}
@@ -216,7 +220,7 @@ func (c *conversation) tick(now time.Duration) bool {
 
 // due returns when tick has something to do, 0 = never.
 func (c *conversation) due() time.Duration {
-	t := earliest(c.send.persistAt, c.lingerAt)
+	t := earliest(earliest(c.send.persistAt, c.lingerAt), c.send.lossAt)
 	switch {
 	case c.send.emitted != c.send.handed || c.send.provoked:
 		t = earliest(t, c.lastUpdate+kcpTick)

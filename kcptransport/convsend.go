@@ -30,11 +30,15 @@ type sending struct {
 	outstanding int           // emitted, and not known to have arrived
 	maxAcked    uint32        // the newest that arrived; of interest while not before una
 	handedBytes int           // given to the machine and not yet let go
+	inFresh     int           // segments in the mux's queue of that name
+	spent       int           // bytes of late, for the sparse budget,
+	spentIn     time.Duration // in the period that began then
 	kcpTS       uint32        // the machine's clock when it last let something go
 
-	lossTS   uint32 // the newest time stamp of those found lost
-	lossAny  bool   // something before maxAcked was found lost
-	provoked bool   // the machine was told of losses and is to be flushed
+	lost     int           // segments found lost that were not sent again
+	lossTS   uint32        // the newest time stamp of those
+	lossAt   time.Duration // when the machine is told of them once more, if it has not let go of them
+	provoked bool          // the machine was told of losses and is to be flushed
 
 	tail   []byte // copy of the newest segment, to be sent again when nothing else can be
 	tailSN uint32
@@ -108,6 +112,15 @@ func (c *conversation) handOver(n, limit int) (total int, more bool) {
 	return total, true
 }
 
+// saves reports whether the reserve is so low that it is not to be spent on little.
+func (c *conversation) saves() bool {
+	if c.send.una-c.send.fed >= kcpReserve || c.send.outstanding == 0 || c.stream == nil {
+		return false
+	}
+	n, _ := c.stream.queuedOut()
+	return n > handPortion*c.mux.cfg.maxPayload
+}
+
 // nextMessage writes the next message to be sent into buf and returns its length, 0 = there is none.
 func (c *conversation) nextMessage(buf []byte) int {
 	s := &c.send
@@ -163,6 +176,11 @@ func (c *conversation) letGo(seg kcpSegment) {
 		s.outstanding++
 		s.handedBytes -= len(seg.raw)
 		c.mux.handedBytes -= len(seg.raw)
+		if s.inFresh == 0 && c.mux.sparse.take(c.mux.now, s, len(seg.raw), c.mux.pace.rate) {
+			c.mux.urgent.push(c, seg.raw)
+			return
+		}
+		s.inFresh++
 		c.mux.fresh.push(c, seg.raw)
 		return
 	}
@@ -189,8 +207,13 @@ func (c *conversation) sendAgain(sn uint32, raw []byte) {
 	if t := c.mux.log.get(st.tx); t != nil {
 		c.mux.log.lose(t)
 	}
-	st.queued, st.lost, st.again = true, false, true
+	c.unlose(st)
+	st.queued, st.again = true, true
 	c.mux.counts.Retransmitted++
+	if c.mux.sparse.take(c.mux.now, &c.send, len(raw), c.mux.pace.rate) {
+		c.mux.urgent.push(c, raw)
+		return
+	}
 	c.mux.resend.push(c, raw)
 }
 
@@ -252,7 +275,7 @@ func (c *conversation) onAcks(seg kcpSegment) error {
 			s.backlog = false
 			c.mux.makeReady(c)
 		}
-		if int32(s.una-s.fed) > kcpReserve || s.outstanding == 0 {
+		if int32(s.una-s.fed) > kcpKept || s.outstanding == 0 {
 			c.mux.flushLater(c)
 		}
 	}
@@ -294,11 +317,15 @@ func (c *conversation) onAckOf(sn, ts uint32) {
 	c.arrived(sn, st)
 	if before(c.send.maxAcked, sn) || before(c.send.maxAcked, c.send.una) {
 		c.send.maxAcked = sn
+		if c.send.lost > 0 {
+			c.recoverLater() // what is before it can be sent again now
+		}
 	}
 }
 
 func (c *conversation) arrived(sn uint32, st *sentSegment) {
-	st.acked, st.lost = true, false
+	c.unlose(st)
+	st.acked = true
 	c.send.outstanding--
 	if c.send.outstanding == 0 || sn == c.send.tailSN {
 		c.send.tail = nil
@@ -315,11 +342,24 @@ func (c *conversation) lost(t *transmission) {
 	if st.acked || st.queued {
 		return
 	}
-	st.lost = true
-	if !s.lossAny || before(s.lossTS, st.kcpTS) {
+	if s.lost == 0 || before(s.lossTS, st.kcpTS) {
 		s.lossTS = st.kcpTS
 	}
-	s.lossAny = true
+	if !st.lost {
+		st.lost = true
+		s.lost++
+	}
+	c.recoverLater()
+}
+
+func (c *conversation) unlose(st *sentSegment) {
+	if st.lost {
+		st.lost = false
+		c.send.lost--
+	}
+}
+
+func (c *conversation) recoverLater() {
 	if !c.listed.losing {
 		c.listed.losing = true
 		c.mux.losing = append(c.mux.losing, c)
@@ -330,10 +370,12 @@ func (c *conversation) lost(t *transmission) {
 func (c *conversation) recover() {
 	c.listed.losing = false
 	s := &c.send
-	if c.dead || !s.lossAny {
+	s.lossAt = 0
+	if c.dead || s.lost == 0 {
 		return
 	}
-	s.lossAny = false
+	s.lossAt = c.mux.now + c.mux.trip.probeTimeout()
+	c.mux.activate(c)
 	if s.has(s.tailSN) && s.tail != nil && s.at(s.tailSN).lost {
 		c.sendAgain(s.tailSN, s.tail)
 	}
@@ -409,6 +451,6 @@ func (c *conversation) forgetFlights() {
 	c.mux.handedBytes -= s.handedBytes
 	s.handedBytes = 0
 	s.handed = s.emitted
-	s.outstanding = 0
+	s.outstanding, s.lost, s.lossAt = 0, 0, 0
 	s.tail = nil
 }

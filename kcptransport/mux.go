@@ -12,7 +12,8 @@ import (
 
 const (
 	windowBudget = 12 << 10 // segments of 1,500 bytes that all streams of a link may have in window beyond the least of each
-	maxGone      = 64       // answers to segments of finished streams that wait to be sent
+	maxReorder   = 16
+	maxGone      = 64 // answers to segments of finished streams that wait to be sent
 )
 
 // muxConfig says what a mux needs to know. It is not changed after newMux.
@@ -54,26 +55,27 @@ type mux struct {
 	windows  uint32 // of windowBudget, in use
 
 	// Lists of conversations that need something.
-	ready    []*conversation // to hand messages over, in turn
-	acking   []*conversation // segments without data to send
-	flushing []*conversation
-	touched  []*conversation // something came for them in this batch
-	active   []*conversation // timers run
-	losing   []*conversation // transmissions were found lost
-	marks    []ackMark
+	ready, later []*conversation // to hand messages over, in turn
+	acking       []*conversation // segments without data to send
+	flushing     []*conversation
+	touched      []*conversation // something came for them in this batch
+	active       []*conversation // timers run
+	losing       []*conversation // transmissions were found lost
+	marks        []ackMark
 
-	fresh, resend segQueue
-	handedBytes   int // given to KCP and not yet let go
-	log           txLog
-	trip          rttEstimator
-	ctrl          controller
-	pace          pacer
-	reorder       int           // grows when something taken for lost arrives
-	reorderAt     time.Duration // when that last changed
-	lossAt        time.Duration // when to look for losses again, 0 = never
-	lastAck       time.Duration
-	lastProbe     time.Duration
-	probes        int // since the last acknowledgement
+	urgent, resend, fresh segQueue // for the pacer: little of streams that send little, what was lost, all else
+	sparse                sparseBudget
+	handedBytes           int // given to KCP and not yet let go
+	log                   txLog
+	trip                  rttEstimator
+	ctrl                  controller
+	pace                  pacer
+	reorder               int           // grows when something taken for lost arrives
+	reorderAt             time.Duration // when that last changed
+	lossAt                time.Duration // when to look for losses again, 0 = never
+	lastAck               time.Duration
+	lastProbe             time.Duration
+	probes                int // since the last acknowledgement
 
 	counts           muxCounts
 	scratch, message []byte
@@ -404,21 +406,28 @@ func (m *mux) learn() {
 }
 
 // adaptReorder widens the reordering window when something arrived that was taken for lost (RFC 8985 section 6.2, step 4).
+// A path that reorders once is expected to do so again, for a minute.
 func (m *mux) adaptReorder(spurious int) {
 	m.counts.Spurious += uint64(spurious)
+	since := m.now - m.reorderAt
 	switch {
-	case spurious > 0 && m.now-m.reorderAt > m.trip.smoothed:
-		m.reorder = min(m.reorder+1, 15)
-		m.reorderAt = m.now
-	case m.reorder > 0 && m.now-m.reorderAt > 16*m.trip.smoothed+time.Second:
+	case spurious > 0 && (m.reorder == 0 || since > m.trip.smoothed):
+		m.reorder = min(m.reorder+1, maxReorder)
+	case m.reorder > 1 && since > 16*m.trip.smoothed+time.Second, m.reorder == 1 && since > time.Minute:
 		m.reorder--
-		m.reorderAt = m.now
+	default:
+		return
 	}
+	m.reorderAt = m.now
 }
 
+// reorderWindow is how much later than others something may arrive before it counts as lost.
 func (m *mux) reorderWindow() time.Duration {
-	w := max(m.trip.min/4*time.Duration(1+m.reorder), time.Duration(1+m.reorder)*2*time.Millisecond)
-	return min(w, max(m.trip.smoothed, 2*time.Millisecond))
+	w := m.trip.min / 16
+	if m.reorder > 0 {
+		w = m.trip.min / 4 * time.Duration(m.reorder)
+	}
+	return max(min(w, m.trip.smoothed), time.Duration(1+m.reorder)*2*time.Millisecond)
 }
 
 // findLosses looks for transmissions that must be lost, and has them repeated.

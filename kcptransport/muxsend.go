@@ -124,21 +124,29 @@ func (m *mux) fill() {
 		limit = min(limit, max(int(rate*pacerQueue.Seconds()), pacerMinimum*m.cfg.maxPayload))
 	}
 	limit -= m.fresh.bytes() + m.handedBytes
+	quantum := min(m.ctrl.window()/8, handPortion*m.cfg.maxPayload)
 	done := 0
 	for limit > 0 && done < len(m.ready) { // who has more to give gets in line again
-		limit -= m.fillFrom(m.ready[done], limit)
+		if c := m.ready[done]; limit < quantum && c.saves() {
+			m.later = append(m.later, c)
+		} else {
+			limit -= m.fillFrom(c, limit)
+		}
 		done++
 	}
 	left := copy(m.ready, m.ready[done:])
+	left += copy(m.ready[left:], m.later)
 	clear(m.ready[left:])
 	m.ready = m.ready[:left]
+	clear(m.later)
+	m.later = m.later[:0]
 	for _, c := range m.flushing {
 		c.listed.flushing = false
 		c.flush()
 	}
 	clear(m.flushing)
 	m.flushing = m.flushing[:0]
-	if limit > 0 && m.fresh.empty() && m.resend.empty() && m.handedBytes == 0 && !m.held() {
+	if limit > 0 && !m.waiting() && m.handedBytes == 0 && !m.held() {
 		m.log.idle()
 	}
 }
@@ -205,29 +213,49 @@ func (m *mux) pollAcks(dst []byte, limit int) (_ []byte, room bool) {
 func (m *mux) pollData(dst []byte, limit int) []byte {
 	m.pace.refill(m.now, m.ctrl.rate())
 	for {
-		q := &m.resend
-		if q.empty() {
-			q = &m.fresh
-			if len(m.ready) > 0 && q.bytes() < pacerMinimum/2*m.cfg.maxPayload {
-				m.fill()
-			}
-			if q.empty() {
-				return dst
-			}
+		q := m.nextQueue()
+		if q == nil {
+			return dst
 		}
 		c, raw := q.front()
-		if !m.pace.allows() || len(dst)+len(raw) > limit {
+		if q != &m.urgent && !m.pace.allows() || len(dst)+len(raw) > limit {
 			return dst
 		}
 		start := len(dst)
 		dst = c.transmit(m.now, dst, raw)
 		q.pop()
+		if q == &m.fresh {
+			c.send.inFresh--
+		}
 		if n := len(dst) - start; n > 0 {
 			m.pace.spend(n)
 			m.counts.Sent++
 		}
 	}
 }
+
+// nextQueue returns the queue whose front is next to leave, nil = nothing waits.
+func (m *mux) nextQueue() *segQueue {
+	switch {
+	case !m.urgent.empty():
+		return &m.urgent
+	case !m.resend.empty():
+		return &m.resend
+	}
+	if len(m.ready) > 0 && m.fresh.bytes() < pacerMinimum/2*m.cfg.maxPayload {
+		m.fill()
+		if !m.urgent.empty() {
+			return &m.urgent
+		}
+	}
+	if m.fresh.empty() {
+		return nil
+	}
+	return &m.fresh
+}
+
+// waiting reports whether segments wait for the pacer.
+func (m *mux) waiting() bool { return !m.urgent.empty() || !m.resend.empty() || !m.fresh.empty() }
 
 // probeAt returns when an acknowledgement is overdue (RFC 8985 section 7), 0 = none is awaited.
 func (m *mux) probeAt() time.Duration {
@@ -264,7 +292,7 @@ func (m *mux) next() time.Time {
 		return time.Time{}
 	}
 	t := earliest(m.lossAt, m.probeAt())
-	if !m.fresh.empty() || !m.resend.empty() {
+	if m.waiting() {
 		t = earliest(t, m.pace.when())
 	}
 	for _, c := range m.active {
@@ -318,7 +346,7 @@ func (m *mux) pending() bool {
 	m.mu.Lock()
 	noticed := len(m.noticed) > 0
 	m.mu.Unlock()
-	if noticed || m.handedBytes > 0 || !m.fresh.empty() || !m.resend.empty() || len(m.ready) > 0 {
+	if noticed || m.handedBytes > 0 || m.waiting() || len(m.ready) > 0 {
 		return !m.closed
 	}
 	for _, c := range m.convs {

@@ -55,6 +55,7 @@ type txLog struct {
 // txBatch is what the acknowledgements of one batch said.
 type txBatch struct {
 	acked, lost int           // bytes
+	found       int           // bytes taken for lost that arrived
 	any         bool          // something arrived
 	newest      transmission  // of those that arrived by the path in use; num 0 = none
 	rtt         time.Duration // of the newest transmission acknowledged by name; 0 = none
@@ -130,6 +131,9 @@ func (l *txLog) ack(now time.Duration, t *transmission, byName bool) {
 	}
 	if t.state == txLost {
 		l.batch.spurious++
+		if t.epoch == l.epoch {
+			l.batch.found += int(t.size)
+		}
 	}
 	l.drop(t, txAcked)
 	l.delivered += int64(t.size)
@@ -206,7 +210,7 @@ func (l *txLog) idle() { l.idleUntil = max(l.delivered+int64(l.inflight), 1) }
 // sample closes the batch and returns what the controller should know of it.
 func (l *txLog) sample(now time.Duration) ackSample {
 	b := &l.batch
-	s := ackSample{now: now, acked: b.acked, lost: b.lost, inflight: l.inflight, delivered: l.delivered, rtt: b.rtt}
+	s := ackSample{now: now, acked: b.acked, lost: b.lost, found: b.found, inflight: l.inflight, delivered: l.delivered, rtt: b.rtt}
 	if b.newest.num != 0 {
 		s.prior, s.idle = b.newest.delivered, b.newest.idle
 		interval := max(b.newest.sentAt-b.newest.firstSent, now-b.newest.deliverAt)
