@@ -16,7 +16,7 @@ func BenchmarkPacket(b *testing.B) {
 	bufs, sizes, addrs := make([][]byte, batch), make([]int, batch), make([]netip.AddrPort, batch)
 	out, to := make([][]byte, batch), make([]netip.AddrPort, batch)
 	for i := range batch {
-		bufs[i], out[i], to[i] = make([]byte, 2000), make([]byte, 1200), netip.MustParseAddrPort("2.0.0.1:1")
+		bufs[i], out[i], to[i] = make([]byte, 2000), make([]byte, 1200), addrPort("2.0.0.1:1")
 	}
 	b.ReportAllocs()
 	for n := 0; n < b.N; n += batch {

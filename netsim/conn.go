@@ -6,7 +6,6 @@ import (
 	"os"
 	"sync"
 	"syscall"
-	"time"
 )
 
 // receiveBuffer is how many bytes of datagrams wait in a socket, as many as a
@@ -15,26 +14,21 @@ const receiveBuffer = 4 << 20
 
 // A Conn is a UDP socket of a [Host]. It is a net.PacketConn, has the
 // netip methods of *net.UDPConn, and can move batches. It may be used from
-// several goroutines.
+// several goroutines. Its errors are *net.OpError, and wrap net.ErrClosed,
+// os.ErrDeadlineExceeded or a syscall.Errno, as those of real sockets do.
 type Conn struct {
 	host     *Host
 	local    netip.AddrPort
 	readable sync.Cond // L is the network's mutex
-	queue    []*packet // received and not read
-	head     int       // of queue
-	buffered int
-	inReady  bool
+	queue    packetQueue
+	limit    int  // of the queue, in bytes with headers
+	inReady  bool // is in the network's list of those to be woken
 	closed   bool
-
-	deadline time.Time // of reads
-	alarm    *time.Timer
-	writeBy  time.Time // deadline of writes
+	deadline deadlines
 }
 
-var _ net.PacketConn = (*Conn)(nil)
-
 func newConn(h *Host, local netip.AddrPort) *Conn {
-	c := &Conn{host: h, local: local}
+	c := &Conn{host: h, local: local, limit: receiveBuffer}
 	c.readable.L = &h.net.mu
 	return c
 }
@@ -48,30 +42,21 @@ func (c *Conn) covers(a netip.Addr) bool {
 // deliver puts a packet into the receive buffer. The network's mutex is held.
 func (c *Conn) deliver(at int64, p *packet) {
 	n := c.host.net
-	if c.buffered+len(p.data) > receiveBuffer {
-		n.drop(p, DropBuffer)
+	if c.queue.bytes+p.size() > c.limit {
+		n.drop(at, p, DropBuffer)
 		return
 	}
 	n.ledger.delivered++
-	n.ledger.note(at, p)
-	c.buffered += len(p.data)
-	c.queue = append(c.queue, p)
+	n.ledger.note(at, p, fateDelivered)
+	if c.closed { // at this very instant
+		n.recycle(p)
+		return
+	}
+	c.queue.push(p)
 	if !c.inReady {
 		c.inReady = true
 		n.ready = append(n.ready, c)
 	}
-}
-
-// take removes the oldest packet. The network's mutex is held.
-func (c *Conn) take() *packet {
-	p := c.queue[c.head]
-	c.queue[c.head] = nil
-	c.head++
-	if c.head == len(c.queue) {
-		c.queue, c.head = c.queue[:0], 0
-	}
-	c.buffered -= len(p.data)
-	return p
 }
 
 // wait blocks until there is a packet. The network's mutex is held.
@@ -80,9 +65,9 @@ func (c *Conn) wait() error {
 		switch {
 		case c.closed:
 			return net.ErrClosed
-		case !c.deadline.IsZero() && !time.Now().Before(c.deadline):
+		case c.deadline.readPassed():
 			return os.ErrDeadlineExceeded
-		case c.head < len(c.queue):
+		case !c.queue.empty():
 			return nil
 		}
 		c.readable.Wait()
@@ -91,8 +76,12 @@ func (c *Conn) wait() error {
 
 // ReadBatch waits for at least one datagram and returns as many as are there
 // and fit: the i-th is bufs[i][:sizes[i]] from addrs[i]. What a buffer is too
-// short for is cut off.
+// short for is cut off. The slices must be of one length; with none it returns
+// at once.
 func (c *Conn) ReadBatch(bufs [][]byte, sizes []int, addrs []netip.AddrPort) (int, error) {
+	if len(bufs) == 0 {
+		return 0, nil
+	}
 	n := c.host.net
 	n.mu.Lock()
 	defer n.mu.Unlock()
@@ -100,8 +89,8 @@ func (c *Conn) ReadBatch(bufs [][]byte, sizes []int, addrs []netip.AddrPort) (in
 		return 0, c.opError("read", err)
 	}
 	i := 0
-	for ; i < len(bufs) && c.head < len(c.queue); i++ {
-		p := c.take()
+	for ; i < len(bufs) && !c.queue.empty(); i++ {
+		p := c.queue.pop()
 		sizes[i] = copy(bufs[i], p.data)
 		addrs[i] = p.src
 		n.recycle(p)
@@ -111,152 +100,94 @@ func (c *Conn) ReadBatch(bufs [][]byte, sizes []int, addrs []netip.AddrPort) (in
 
 // WriteBatch sends bufs[i] to addrs[i]. It returns how many were sent, and the
 // first error; one destination that cannot be reached does not stop the others.
+// It keeps none of the buffers and never blocks.
 func (c *Conn) WriteBatch(bufs [][]byte, addrs []netip.AddrPort) (sent int, err error) {
 	n := c.host.net
 	n.mu.Lock()
-	defer n.poke()
 	defer n.mu.Unlock()
+	if e := c.writable(); e != nil {
+		return 0, c.opError("write", e)
+	}
+	now := n.now()
 	for i, b := range bufs {
-		if e := c.write(b, addrs[i], defaultTTL); e == nil {
+		if e := c.write(now, b, addrs[i], defaultTTL); e == nil {
 			sent++
 		} else if err == nil {
 			err = c.opError("write", e)
 		}
 	}
+	n.poke()
 	return sent, err
 }
 
-// WriteTTL sends one datagram with a time to live: each router takes one off
-// and drops the packet at zero.
+// WriteTTL sends one datagram with a time to live, 1 to 255; 0 means 64. Each
+// router takes one off, and drops the packet at zero.
 func (c *Conn) WriteTTL(b []byte, to netip.AddrPort, ttl int) error {
+	if ttl == 0 {
+		ttl = defaultTTL
+	}
 	n := c.host.net
 	n.mu.Lock()
-	defer n.poke()
 	defer n.mu.Unlock()
-	if err := c.write(b, to, ttl); err != nil {
+	err := c.writable()
+	if err == nil {
+		err = c.write(n.now(), b, to, ttl)
+	}
+	if err != nil {
 		return c.opError("write", err)
+	}
+	n.poke()
+	return nil
+}
+
+// writable returns why nothing can be written at all. The network's mutex is
+// held.
+func (c *Conn) writable() error {
+	switch {
+	case c.closed:
+		return net.ErrClosed
+	case c.deadline.writePassed():
+		return os.ErrDeadlineExceeded
 	}
 	return nil
 }
 
 // write enqueues a datagram for the scheduler. The network's mutex is held.
-func (c *Conn) write(b []byte, to netip.AddrPort, ttl int) error {
-	n := c.host.net
+func (c *Conn) write(now int64, b []byte, to netip.AddrPort, ttl int) error {
 	to = netip.AddrPortFrom(to.Addr().Unmap(), to.Port())
 	switch {
-	case c.closed:
-		return net.ErrClosed
-	case !c.writeBy.IsZero() && !time.Now().Before(c.writeBy):
-		return os.ErrDeadlineExceeded
-	case !to.IsValid() || to.Port() == 0 || to.Addr().IsUnspecified():
+	case !to.IsValid() || to.Port() == 0 || to.Addr().IsUnspecified() || ttl < 0 || ttl > maxTTL:
 		return syscall.EINVAL
 	case len(b) > maxDatagram:
 		return syscall.EMSGSIZE
 	}
-	from := c.local.Addr()
-	if from.IsUnspecified() {
-		if from.Is4() && !to.Addr().Is4() {
-			return syscall.EAFNOSUPPORT
-		}
-		var err error
-		if from, err = c.host.source(to.Addr()); err != nil {
-			return err
-		}
-	} else if from.Is4() != to.Addr().Is4() {
-		return syscall.EAFNOSUPPORT
+	from, err := c.host.source(c.local.Addr(), to.Addr())
+	if err != nil {
+		return err
 	}
+	n := c.host.net
 	p := n.newPacket(b)
 	c.host.seq++
 	p.src, p.dst, p.ttl = netip.AddrPortFrom(from, c.local.Port()), to, ttl
-	p.origin, p.seq, p.at = c.host, c.host.seq, n.now()
-	n.written = append(n.written, p)
+	p.origin, p.seq, p.at = c.host, c.host.seq, now
+	n.ledger.sent++
+	n.outbox.add(p)
 	return nil
 }
 
-// ReadFromUDPAddrPort reads one datagram, as the method of *net.UDPConn does.
-func (c *Conn) ReadFromUDPAddrPort(b []byte) (int, netip.AddrPort, error) {
-	n := c.host.net
-	n.mu.Lock()
-	defer n.mu.Unlock()
-	if err := c.wait(); err != nil {
-		return 0, netip.AddrPort{}, c.opError("read", err)
-	}
-	p := c.take()
-	defer n.recycle(p)
-	return copy(b, p.data), p.src, nil
-}
-
-// WriteToUDPAddrPort sends one datagram, as the method of *net.UDPConn does.
-func (c *Conn) WriteToUDPAddrPort(b []byte, to netip.AddrPort) (int, error) {
-	if err := c.WriteTTL(b, to, defaultTTL); err != nil {
-		return 0, err
-	}
-	return len(b), nil
-}
-
-// ReadFrom implements net.PacketConn.
-func (c *Conn) ReadFrom(b []byte) (int, net.Addr, error) {
-	n, from, err := c.ReadFromUDPAddrPort(b)
-	if err != nil {
-		return 0, nil, err
-	}
-	return n, net.UDPAddrFromAddrPort(from), nil
-}
-
-// WriteTo implements net.PacketConn; to must be a *net.UDPAddr.
-func (c *Conn) WriteTo(b []byte, to net.Addr) (int, error) {
-	a, ok := to.(*net.UDPAddr)
-	if !ok {
-		return 0, c.opError("write", syscall.EINVAL)
-	}
-	return c.WriteToUDPAddrPort(b, a.AddrPort())
-}
-
-// LocalAddr returns the address the socket is bound to.
+// LocalAddr returns the address the socket is bound to, a *net.UDPAddr.
 func (c *Conn) LocalAddr() net.Addr { return net.UDPAddrFromAddrPort(c.local) }
 
-// SetDeadline implements net.PacketConn.
-func (c *Conn) SetDeadline(t time.Time) error {
-	if err := c.SetReadDeadline(t); err != nil {
-		return err
-	}
-	return c.SetWriteDeadline(t)
-}
-
-// SetReadDeadline implements net.PacketConn. It wakes reads that wait.
-func (c *Conn) SetReadDeadline(t time.Time) error {
+// SetReadBuffer sets how many bytes of datagrams, headers included, wait to be
+// read; more are dropped. The default is 4 MiB.
+func (c *Conn) SetReadBuffer(bytes int) error {
 	n := c.host.net
 	n.mu.Lock()
 	defer n.mu.Unlock()
 	if c.closed {
 		return c.opError("set", net.ErrClosed)
 	}
-	c.deadline = t
-	if c.alarm != nil {
-		c.alarm.Stop()
-		c.alarm = nil
-	}
-	if !t.IsZero() {
-		c.alarm = time.AfterFunc(time.Until(t), func() {
-			n.mu.Lock()
-			defer n.mu.Unlock()
-			c.readable.Broadcast()
-		})
-	}
-	c.readable.Broadcast()
-	return nil
-}
-
-// SetWriteDeadline implements net.PacketConn. Writes never wait, so only those
-// after the deadline fail.
-func (c *Conn) SetWriteDeadline(t time.Time) error {
-	n := c.host.net
-	n.mu.Lock()
-	defer n.mu.Unlock()
-	if c.closed {
-		return c.opError("set", net.ErrClosed)
-	}
-	c.writeBy = t
+	n.later(func() { c.limit = bytes })
 	return nil
 }
 
@@ -270,7 +201,8 @@ func (c *Conn) Close() error {
 		return c.opError("close", net.ErrClosed)
 	}
 	c.close()
-	c.host.forget(c)
+	c.host.bound.remove(c)
+	n.later(func() { c.host.open.remove(c) })
 	return nil
 }
 
@@ -278,11 +210,9 @@ func (c *Conn) Close() error {
 // network's mutex is held.
 func (c *Conn) close() {
 	c.closed = true
-	if c.alarm != nil {
-		c.alarm.Stop()
-	}
-	for c.head < len(c.queue) {
-		c.host.net.recycle(c.take())
+	c.deadline.stop()
+	for !c.queue.empty() {
+		c.host.net.recycle(c.queue.pop())
 	}
 	c.readable.Broadcast()
 }

@@ -13,18 +13,19 @@ type Host struct {
 	net       *Network
 	id        int
 	name      string
-	port      *iface
-	addrs     []netip.Addr
-	conns     map[uint16][]*Conn
-	ephemeral uint16
-	seq       uint64
-}
+	ephemeral uint16 // the next port to give
+	seq       uint64 // counts packets written
 
-// First and last of the ports given to sockets that ask for port 0.
-const (
-	firstEphemeral = 32768
-	lastEphemeral  = 60999
-)
+	// As calls see it.
+	segment *Segment
+	addrs   []netip.Addr
+	bound   sockets
+
+	// The same as packets see it: a change later.
+	port  *iface
+	local []netip.Addr
+	open  sockets
+}
 
 // NewHost attaches a host to a segment. The link is the same in both
 // directions; see [Host.SetLink]. It panics when an address is in use there,
@@ -32,15 +33,18 @@ const (
 func (n *Network) NewHost(name string, s *Segment, l Link, addrs ...netip.Addr) *Host {
 	n.mu.Lock()
 	defer n.mu.Unlock()
-	h := &Host{net: n, id: len(n.hosts), name: name, conns: map[uint16][]*Conn{}, ephemeral: firstEphemeral}
+	h := &Host{net: n, id: len(n.hosts), name: name, bound: sockets{}, open: sockets{}, ephemeral: firstEphemeral}
 	h.port = &iface{segment: s, up: newPipe(l), down: newPipe(l), node: h}
 	n.hosts = append(n.hosts, h)
-	h.setAddrs(addrs)
+	h.attach(s, addrs)
 	return h
 }
 
 // Name returns the name given to NewHost.
 func (h *Host) Name() string { return h.name }
+
+// String names the host for people.
+func (h *Host) String() string { return fmt.Sprintf("host %s", h.name) }
 
 // Addrs returns the host's addresses.
 func (h *Host) Addrs() []netip.Addr {
@@ -49,36 +53,52 @@ func (h *Host) Addrs() []netip.Addr {
 	return slices.Clone(h.addrs)
 }
 
-// SetAddrs gives the host other addresses on its segment, as when it joins
-// another network. Sockets bound to an address that is gone stay, and receive
-// nothing; those bound to none go on.
+// SetAddrs gives the host other addresses on its segment, as when a lease ends.
+// Sockets bound to an address that is gone stay, and can neither send nor
+// receive; those bound to none go on. It panics when an address is in use.
 func (h *Host) SetAddrs(addrs ...netip.Addr) {
 	h.net.mu.Lock()
 	defer h.net.mu.Unlock()
-	h.setAddrs(addrs)
+	h.attach(h.segment, addrs)
 }
 
-func (h *Host) setAddrs(addrs []netip.Addr) {
-	for _, a := range h.addrs {
-		h.port.segment.release(a, h.port)
-	}
-	h.addrs = nil
-	for _, a := range addrs {
-		a = a.Unmap()
-		if err := h.port.segment.claim(a, h.port); err != nil {
-			panic(err)
-		}
-		h.addrs = append(h.addrs, a)
-	}
-}
-
-// Move attaches the host to another segment, with other addresses.
+// Move attaches the host to another segment, with other addresses, as when a
+// telephone leaves the house. Sockets stay, as with [Host.SetAddrs].
 func (h *Host) Move(s *Segment, addrs ...netip.Addr) {
 	h.net.mu.Lock()
 	defer h.net.mu.Unlock()
-	h.setAddrs(nil)
-	h.port.segment = s
-	h.setAddrs(addrs)
+	h.attach(s, addrs)
+}
+
+// attach moves the host from where it is, if anywhere.
+func (h *Host) attach(s *Segment, addrs []netip.Addr) {
+	from, old, addrs := h.segment, h.addrs, unmapped(addrs)
+	for _, a := range old {
+		from.takeBack(a, h.port)
+	}
+	for _, a := range addrs {
+		if err := s.give(a, h.port); err != nil {
+			panic(err)
+		}
+	}
+	h.segment, h.addrs = s, addrs
+	h.net.later(func() {
+		for _, a := range old {
+			from.withdraw(a, h.port)
+		}
+		h.port.segment, h.local = s, addrs
+		for _, a := range addrs {
+			s.announce(a, h.port)
+		}
+	})
+}
+
+func unmapped(addrs []netip.Addr) []netip.Addr {
+	out := make([]netip.Addr, len(addrs))
+	for i, a := range addrs {
+		out[i] = a.Unmap()
+	}
+	return out
 }
 
 // SetLink changes the host's link, up for what it sends and down for what it
@@ -86,7 +106,7 @@ func (h *Host) Move(s *Segment, addrs ...netip.Addr) {
 func (h *Host) SetLink(up, down Link) {
 	h.net.mu.Lock()
 	defer h.net.mu.Unlock()
-	h.port.up.Link, h.port.down.Link = up.withDefaults(), down.withDefaults()
+	h.net.later(func() { h.port.setLink(up, down) })
 }
 
 // ListenUDP opens a socket. An unspecified IPv6 address (::) takes IPv4 as
@@ -98,72 +118,45 @@ func (h *Host) ListenUDP(laddr netip.AddrPort) (*Conn, error) {
 	if !addr.IsValid() {
 		addr = netip.IPv6Unspecified()
 	}
-	fail := func(err error) (*Conn, error) {
-		return nil, &net.OpError{Op: "listen", Net: "udp", Addr: net.UDPAddrFromAddrPort(laddr), Err: err}
-	}
-	if h.net.closed {
-		return fail(errNetworkClosed)
-	}
-	if !addr.IsUnspecified() && !slices.Contains(h.addrs, addr) {
-		return fail(syscall.EADDRNOTAVAIL)
-	}
-	port := laddr.Port()
-	if port == 0 {
-		if port = h.freePort(addr); port == 0 {
-			return fail(syscall.EADDRINUSE)
-		}
-	} else if h.taken(addr, port) {
-		return fail(syscall.EADDRINUSE)
+	port, err := h.bind(addr, laddr.Port())
+	if err != nil {
+		at := net.UDPAddrFromAddrPort(netip.AddrPortFrom(addr, laddr.Port()))
+		return nil, &net.OpError{Op: "listen", Net: "udp", Addr: at, Err: err}
 	}
 	c := newConn(h, netip.AddrPortFrom(addr, port))
-	h.conns[port] = append(h.conns[port], c)
+	h.bound.add(c)
+	h.net.later(func() { h.open.add(c) })
 	return c, nil
 }
 
-func (h *Host) freePort(addr netip.Addr) uint16 {
-	for range lastEphemeral - firstEphemeral + 1 {
-		port := h.ephemeral
-		if h.ephemeral++; h.ephemeral > lastEphemeral {
-			h.ephemeral = firstEphemeral
+// bind returns the port of a new socket.
+func (h *Host) bind(addr netip.Addr, port uint16) (uint16, error) {
+	switch {
+	case h.net.closed:
+		return 0, errNetworkClosed
+	case !addr.IsUnspecified() && !slices.Contains(h.addrs, addr):
+		return 0, syscall.EADDRNOTAVAIL
+	case port == 0:
+		if port = h.bound.free(addr, h.ephemeral); port == 0 {
+			return 0, syscall.EADDRINUSE
 		}
-		if !h.taken(addr, port) {
-			return port
-		}
+		h.ephemeral = nextEphemeral(port)
+	case h.bound.taken(addr, port):
+		return 0, syscall.EADDRINUSE
 	}
-	return 0
+	return port, nil
 }
 
-// taken reports whether a socket has the port on an overlapping address.
-func (h *Host) taken(addr netip.Addr, port uint16) bool {
-	for _, c := range h.conns[port] {
-		if c.covers(addr) || (addr.IsUnspecified() && (addr.Is6() || c.local.Addr().Is4())) {
-			return true
-		}
-	}
-	return false
-}
-
-func (h *Host) forget(c *Conn) {
-	port := c.local.Port()
-	h.conns[port] = slices.DeleteFunc(h.conns[port], func(o *Conn) bool { return o == c })
-	if len(h.conns[port]) == 0 {
-		delete(h.conns, port)
-	}
-}
-
-// allConns returns the sockets by port, in an order that is always the same.
-func (h *Host) allConns() []*Conn {
-	var out []*Conn
-	for _, cs := range h.conns {
-		out = append(out, cs...)
-	}
-	slices.SortFunc(out, func(a, b *Conn) int { return a.local.Compare(b.local) })
-	return out
-}
-
-// source picks the address from which the host sends to dst.
-func (h *Host) source(dst netip.Addr) (netip.Addr, error) {
-	if slices.Contains(h.addrs, dst) {
+// source returns the address from which a socket bound to from sends to dst.
+func (h *Host) source(from, dst netip.Addr) (netip.Addr, error) {
+	switch {
+	case from.Is4() && !dst.Is4(), from.Is6() && !from.IsUnspecified() && dst.Is4():
+		return from, syscall.EAFNOSUPPORT
+	case !from.IsUnspecified() && slices.Contains(h.addrs, from):
+		return from, nil
+	case !from.IsUnspecified(): // it had the address once
+		return from, syscall.EADDRNOTAVAIL
+	case slices.Contains(h.addrs, dst):
 		return dst, nil
 	}
 	for _, a := range h.addrs {
@@ -171,12 +164,12 @@ func (h *Host) source(dst netip.Addr) (netip.Addr, error) {
 			return a, nil
 		}
 	}
-	return netip.Addr{}, syscall.ENETUNREACH
+	return from, syscall.ENETUNREACH
 }
 
 // depart starts the way of a packet that one of the sockets wrote.
 func (h *Host) depart(at int64, p *packet) {
-	if slices.Contains(h.addrs, p.dst.Addr()) {
+	if slices.Contains(h.local, p.dst.Addr()) {
 		h.receive(at, h.port, p)
 		return
 	}
@@ -185,23 +178,15 @@ func (h *Host) depart(at int64, p *packet) {
 
 // receive implements node.
 func (h *Host) receive(at int64, _ *iface, p *packet) {
-	if h.net.partition[[2]*Host{p.origin, h}] {
-		h.net.drop(p, DropPartitioned)
-		return
+	n := h.net
+	switch to := h.open.find(p.dst); {
+	case n.partition[[2]*Host{p.origin, h}]:
+		n.drop(at, p, DropPartitioned)
+	case !slices.Contains(h.local, p.dst.Addr()): // it had the address when the packet left
+		n.drop(at, p, DropNoRoute)
+	case to == nil:
+		n.drop(at, p, DropNoSocket)
+	default:
+		to.deliver(at, p)
 	}
-	// A socket bound to the address goes before one bound to none.
-	var to *Conn
-	for _, c := range h.conns[p.dst.Port()] {
-		if c.local.Addr() == p.dst.Addr() || (to == nil && c.covers(p.dst.Addr())) {
-			to = c
-		}
-	}
-	if to == nil {
-		h.net.drop(p, DropNoSocket)
-		return
-	}
-	to.deliver(at, p)
 }
-
-// String names the host for people.
-func (h *Host) String() string { return fmt.Sprintf("host %s", h.name) }

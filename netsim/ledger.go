@@ -44,9 +44,9 @@ func (r DropReason) String() string {
 
 // Stats counts what became of the packets of a network.
 type Stats struct {
-	Sent      uint64 // written to sockets and taken in
+	Sent      uint64 // written to sockets: the sum of all below
 	Delivered uint64 // put into the receive buffer of a socket
-	UnderWay  uint64 // on links
+	UnderWay  uint64 // on links, or just written
 	Dropped   map[DropReason]uint64
 }
 
@@ -81,9 +81,19 @@ func (l *ledger) check() error {
 
 var castagnoli = crc32.MakeTable(crc32.Castagnoli)
 
-// note mixes a packet and when it passed into the digest.
-func (l *ledger) note(at int64, p *packet) {
+// fate is what happens to a packet at one moment.
+type fate uint64
+
+const (
+	fateSent fate = iota
+	fateDelivered
+	fateDropped // the first of as many as there are reasons
+)
+
+// note mixes what happens to a packet, and when, into the digest.
+func (l *ledger) note(at int64, p *packet, what fate) {
 	l.mix(uint64(at))
+	l.mix(uint64(what))
 	l.mixAddr(p.src)
 	l.mixAddr(p.dst)
 	l.mix(uint64(len(p.data))<<32 | uint64(crc32.Checksum(p.data, castagnoli)))
@@ -103,8 +113,8 @@ func (l *ledger) mix(x uint64) {
 	l.digest = z ^ z>>31
 }
 
-// Digest returns a hash of every packet sent and delivered so far: time,
-// addresses, length and content. Equal digests mean equal histories.
+// Digest returns a hash of every packet sent, delivered and dropped so far:
+// time, addresses, length, content and fate. Equal digests mean equal histories.
 func (n *Network) Digest() uint64 {
 	n.mu.Lock()
 	defer n.mu.Unlock()
@@ -117,7 +127,7 @@ func (n *Network) Stats() Stats {
 	defer n.mu.Unlock()
 	s := Stats{
 		Sent: n.ledger.sent, Delivered: n.ledger.delivered,
-		UnderWay: uint64(len(n.events)), Dropped: map[DropReason]uint64{},
+		UnderWay: uint64(len(n.events) + n.outbox.waiting()), Dropped: map[DropReason]uint64{},
 	}
 	for r, d := range n.ledger.dropped {
 		if d > 0 {

@@ -4,13 +4,16 @@ import "time"
 
 // A Link says how packets travel in one direction between a host or router and
 // its segment. The zero value is a link that is instant, endless and perfect.
+//
+// A packet waits in the queue, takes its time to be sent at Rate, and is lost or
+// arrives after Delay and Jitter.
 type Link struct {
 	Delay  time.Duration // one way
 	Jitter time.Duration // added at random, 0 to this, never so that packets overtake each other
 	Loss   float64       // share of packets lost at random, 0 to 1
 	Rate   int64         // bits per second, headers of IP and UDP included; 0 means no limit
 	Queue  int           // bytes that wait when Rate is reached; 0 means 100 ms worth, 64 KiB at least
-	MTU    int           // bytes of the largest IP packet; 0 means 1500
+	MTU    int           // bytes of the largest IP packet; 0 means 1500. Larger ones are dropped, not fragmented
 }
 
 const (
@@ -31,42 +34,59 @@ func (l Link) withDefaults() Link {
 // pipe is one direction of a link at work.
 type pipe struct {
 	Link
-	busy int64 // until when the bits of accepted packets take
-	last int64 // when the last packet arrives, which none overtakes
+	busy      int64 // until when the bits of accepted packets take
+	last      int64 // when the last packet arrives, which none overtakes
+	scheduled int64 // the same of those that wait among the events
 }
 
 func newPipe(l Link) *pipe { return &pipe{Link: l.withDefaults()} }
 
+// setLink changes both directions of an interface's link.
+func (i *iface) setLink(up, down Link) {
+	i.up.Link, i.down.Link = up.withDefaults(), down.withDefaults()
+}
+
+// enqueue returns when the last bit of a packet has left, or false when the
+// queue is full. A packet that finds the link idle is never too large for it.
+func (l *pipe) enqueue(at int64, size int) (departs int64, ok bool) {
+	if l.Rate <= 0 {
+		return at, true
+	}
+	l.busy = max(l.busy, at)
+	waiting := int(float64(l.busy-at) * float64(l.Rate) / 8e9)
+	if waiting > 0 && waiting+size > l.Queue {
+		return 0, false
+	}
+	l.busy += int64(size) * 8 * int64(time.Second) / l.Rate
+	return l.busy, true
+}
+
 // carry sends p to where it arrives, or drops it. n.mu is held.
 func (n *Network) carry(at int64, l *pipe, p *packet, where place) {
 	size := p.size()
-	switch {
-	case size > l.MTU:
-		n.drop(p, DropMTU)
-		return
-	case l.Loss > 0 && n.rand.Float64() < l.Loss:
-		n.drop(p, DropLoss)
+	if size > l.MTU {
+		n.drop(at, p, DropMTU)
 		return
 	}
-	depart := at
-	if l.Rate > 0 {
-		l.busy = max(l.busy, at)
-		if waiting := float64(l.busy-at) * float64(l.Rate) / 8e9; int(waiting)+size > l.Queue && waiting >= 1 {
-			n.drop(p, DropQueue)
-			return
-		}
-		l.busy += int64(size) * 8 * int64(time.Second) / l.Rate
-		depart = l.busy
+	arrives, ok := l.enqueue(at, size)
+	if !ok {
+		n.drop(at, p, DropQueue)
+		return
 	}
-	arrive := depart + int64(l.Delay)
+	if l.Loss > 0 && n.rand.Float64() < l.Loss {
+		n.drop(at, p, DropLoss)
+		return
+	}
+	arrives += int64(l.Delay)
 	if l.Jitter > 0 {
-		arrive += n.rand.Int64N(int64(l.Jitter))
+		arrives += n.rand.Int64N(int64(l.Jitter) + 1)
 	}
-	arrive = max(arrive, l.last)
-	l.last = arrive
-	if arrive == at {
+	arrives = max(arrives, l.last)
+	l.last = arrives
+	if arrives == at && l.scheduled < at {
 		where.arrive(at, p)
 		return
 	}
-	n.schedule(arrive, p, where)
+	l.scheduled = arrives
+	n.schedule(arrives, p, where)
 }

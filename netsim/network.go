@@ -3,7 +3,6 @@ package netsim
 import (
 	"errors"
 	"math/rand/v2"
-	"net/netip"
 	"sync"
 	"time"
 )
@@ -22,7 +21,8 @@ type Network struct {
 	internet  *Segment
 	hosts     []*Host
 	routers   []*Router
-	written   []*packet // by sockets, not yet seen by the scheduler
+	changes   changes
+	outbox    outbox
 	events    eventHeap
 	order     uint64 // counts events, so that those of one instant keep their order
 	free      *packet
@@ -44,7 +44,7 @@ func New(cfg Config) *Network {
 		wake:      make(chan struct{}, 1),
 		done:      make(chan struct{}),
 	}
-	n.internet = &Segment{net: n, name: "internet", owners: map[netip.Addr]*iface{}}
+	n.internet = n.NewSegment("internet")
 	go n.run()
 	return n
 }
@@ -53,7 +53,8 @@ func New(cfg Config) *Network {
 func (n *Network) Internet() *Segment { return n.internet }
 
 // Close closes every socket and stops the network. Packets under way count as
-// dropped. It returns an error when the ledger does not balance.
+// dropped. It returns an error when the ledger does not balance; called again,
+// it returns nil.
 func (n *Network) Close() error {
 	n.mu.Lock()
 	if n.closed {
@@ -63,7 +64,7 @@ func (n *Network) Close() error {
 	}
 	n.closed = true
 	for _, h := range n.hosts {
-		for _, c := range h.allConns() {
+		for _, c := range h.bound.all() {
 			c.close()
 		}
 	}
@@ -73,13 +74,11 @@ func (n *Network) Close() error {
 
 	n.mu.Lock()
 	defer n.mu.Unlock()
-	for _, p := range n.written {
-		n.ledger.sent++
-		n.drop(p, DropClosed)
+	for n.outbox.waiting() > 0 {
+		n.drop(n.now(), n.outbox.take(), DropClosed)
 	}
-	n.written = nil
 	for len(n.events) > 0 {
-		n.drop(n.events.pop().packet, DropClosed)
+		n.drop(n.now(), n.events.pop().packet, DropClosed)
 	}
 	return n.ledger.check()
 }
@@ -93,13 +92,10 @@ func (n *Network) Heal(a, b *Host) { n.setPartition(a, b, false) }
 func (n *Network) setPartition(a, b *Host, on bool) {
 	n.mu.Lock()
 	defer n.mu.Unlock()
-	for _, pair := range [][2]*Host{{a, b}, {b, a}} {
-		if on {
-			n.partition[pair] = true
-		} else {
-			delete(n.partition, pair)
-		}
-	}
+	n.later(func() {
+		n.partition[[2]*Host{a, b}] = on
+		n.partition[[2]*Host{b, a}] = on
+	})
 }
 
 // now is the network's time: since its start, in nanoseconds.

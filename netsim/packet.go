@@ -14,6 +14,7 @@ const (
 	maxDatagram = 65507
 	bufferSize  = 2048 // of a pooled packet; larger ones grow theirs
 	defaultTTL  = 64
+	maxTTL      = 255
 )
 
 // A packet is a UDP datagram under way. Packets are pooled by the network.
@@ -55,7 +56,34 @@ func (n *Network) recycle(p *packet) {
 }
 
 // drop ends a packet's way. n.mu is held.
-func (n *Network) drop(p *packet, why DropReason) {
+func (n *Network) drop(at int64, p *packet, why DropReason) {
 	n.ledger.dropped[why]++
+	n.ledger.note(at, p, fateDropped+fate(why))
 	n.recycle(p)
+}
+
+// A packetQueue holds packets in order, without memory of its own.
+type packetQueue struct {
+	first, last *packet
+	bytes       int // with headers
+}
+
+func (q *packetQueue) empty() bool { return q.first == nil }
+
+func (q *packetQueue) push(p *packet) {
+	if q.first == nil {
+		q.first = p
+	} else {
+		q.last.next = p
+	}
+	q.last = p
+	q.bytes += p.size()
+}
+
+// pop removes the oldest packet of a queue that is not empty.
+func (q *packetQueue) pop() *packet {
+	p := q.first
+	q.first, p.next = p.next, nil
+	q.bytes -= p.size()
+	return p
 }

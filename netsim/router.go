@@ -17,12 +17,13 @@ type RouterConfig struct {
 // A Router joins two segments and is the NAT of its inside.
 type Router struct {
 	net     *Network
-	cfg     RouterConfig
+	name    string
+	nat     *table // of what is translated
+	wall    *table // of what is not: mappings whose outside address is the inside one
+	addrs   []netip.Addr
+	homes   map[netip.Addr]netip.Addr // which of the addresses stands for which inside
 	inside  *iface
 	outside *iface
-	nat     *table // IPv4
-	wall    *table // IPv6: mappings whose outside address is the inside one
-	homes   map[netip.Addr]netip.Addr
 }
 
 // NewRouter attaches a router. It panics when an address is in use or the
@@ -33,60 +34,71 @@ func (n *Network) NewRouter(name string, cfg RouterConfig) *Router {
 	if cfg.Inside.router != nil {
 		panic("netsim: segment " + cfg.Inside.name + " has a router already")
 	}
-	r := &Router{net: n, cfg: cfg, nat: newTable(cfg.NAT), homes: map[netip.Addr]netip.Addr{}}
-	wall := cfg.NAT
-	wall.Mapping = EndpointIndependent
-	r.wall = newTable(wall)
+	r := &Router{
+		net: n, name: name, nat: newTable(cfg.NAT), wall: newTable(cfg.NAT.firewall()),
+		addrs: unmapped(cfg.OutsideAddrs), homes: map[netip.Addr]netip.Addr{},
+	}
 	r.outside = &iface{segment: cfg.Outside, up: newPipe(cfg.Link), down: newPipe(cfg.Link), node: r}
 	r.inside = &iface{segment: cfg.Inside, up: newPipe(Link{}), down: newPipe(Link{}), node: r}
-	for _, a := range cfg.OutsideAddrs {
-		if err := cfg.Outside.claim(a.Unmap(), r.outside); err != nil {
+	cfg.Inside.router = r
+	visible := slices.Clone(r.addrs)
+	for a := range cfg.Inside.given { // hosts that were there before
+		if !r.translates(a) {
+			visible = append(visible, a)
+		}
+	}
+	for _, a := range visible {
+		if err := cfg.Outside.give(a, r.outside); err != nil {
 			panic(err)
 		}
 	}
-	cfg.Inside.router = r.inside
-	for a, owner := range cfg.Inside.owners { // hosts that were there before the router
-		if a.Is6() {
-			if err := cfg.Inside.claim(a, owner); err != nil {
-				panic(err)
-			}
+	n.later(func() {
+		cfg.Inside.uplink = r.inside
+		for _, a := range visible {
+			cfg.Outside.announce(a, r.outside)
 		}
-	}
-	n.routers = append(n.routers, r)
+	})
 	return r
 }
+
+// Name returns the name given to NewRouter.
+func (r *Router) Name() string { return r.name }
 
 // Rebind makes the router forget every mapping, as a restart does; the ones
 // made afterwards have other outside ports.
 func (r *Router) Rebind() {
 	r.net.mu.Lock()
 	defer r.net.mu.Unlock()
-	r.nat.rebind()
-	r.wall.rebind()
-	r.wall.burnt = nil // IPv6 keeps its addresses
+	r.net.later(func() {
+		r.nat.rebind(true)
+		r.wall.rebind(false) // what is not translated keeps its address
+	})
 }
 
 // SetLink changes the link to the outside.
 func (r *Router) SetLink(up, down Link) {
 	r.net.mu.Lock()
 	defer r.net.mu.Unlock()
-	r.outside.up.Link, r.outside.down.Link = up.withDefaults(), down.withDefaults()
+	r.net.later(func() { r.outside.setLink(up, down) })
 }
+
+// translates reports whether an inside address is hidden behind another one.
+func (r *Router) translates(a netip.Addr) bool { return a.Is4() && !r.nat.Transparent }
 
 // receive implements node.
 func (r *Router) receive(at int64, from *iface, p *packet) {
 	p.ttl--
 	switch {
 	case p.ttl <= 0:
-		r.net.drop(p, DropTTL)
-	case from == r.inside && r.translateOut(at, p):
-		if slices.Contains(r.cfg.OutsideAddrs, p.dst.Addr()) {
+		r.net.drop(at, p, DropTTL)
+	case from == r.outside:
+		r.letIn(at, p)
+	case r.translateOut(at, p):
+		if slices.Contains(r.addrs, p.dst.Addr()) {
 			r.hairpin(at, p)
 			return
 		}
 		r.outside.send(at, p)
-	case from == r.outside:
-		r.letIn(at, p)
 	}
 }
 
@@ -95,7 +107,7 @@ func (r *Router) receive(at int64, from *iface, p *packet) {
 func (r *Router) translateOut(at int64, p *packet) bool {
 	src := p.src
 	var m *mapping
-	if src.Addr().Is4() {
+	if r.translates(src.Addr()) {
 		m = r.nat.outbound(at, src, p.dst, func() (netip.AddrPort, bool) {
 			home := r.home(src.Addr())
 			if !home.IsValid() {
@@ -107,7 +119,7 @@ func (r *Router) translateOut(at int64, p *packet) bool {
 		m = r.wall.outbound(at, src, p.dst, func() (netip.AddrPort, bool) { return src, true })
 	}
 	if m == nil {
-		r.net.drop(p, DropNoPort)
+		r.net.drop(at, p, DropNoPort)
 		return false
 	}
 	p.src = m.outside
@@ -120,10 +132,10 @@ func (r *Router) home(inside netip.Addr) netip.Addr {
 	if a, ok := r.homes[inside]; ok {
 		return a
 	}
-	if len(r.cfg.OutsideAddrs) == 0 {
+	if len(r.addrs) == 0 {
 		return netip.Addr{}
 	}
-	a := r.cfg.OutsideAddrs[len(r.homes)%len(r.cfg.OutsideAddrs)].Unmap()
+	a := r.addrs[len(r.homes)%len(r.addrs)]
 	r.homes[inside] = a
 	return a
 }
@@ -131,22 +143,24 @@ func (r *Router) home(inside netip.Addr) netip.Addr {
 // letIn passes a packet from outside to whom it is for, if the NAT allows it.
 func (r *Router) letIn(at int64, p *packet) {
 	t := r.nat
-	if p.dst.Addr().Is6() {
+	if !slices.Contains(r.addrs, p.dst.Addr()) {
 		t = r.wall
 	}
 	m, why := t.inbound(at, p.dst, p.src)
-	if m == nil {
-		r.net.drop(p, why)
+	switch {
+	case m != nil:
+		p.dst = m.key.inside
+	case t == r.nat || !t.Unsolicited:
+		r.net.drop(at, p, why)
 		return
 	}
-	p.dst = m.key.inside
 	r.inside.send(at, p)
 }
 
 // hairpin turns a packet from inside to our own outside round.
 func (r *Router) hairpin(at int64, p *packet) {
-	if !r.cfg.NAT.Hairpin {
-		r.net.drop(p, DropHairpin)
+	if !r.nat.Hairpin {
+		r.net.drop(at, p, DropHairpin)
 		return
 	}
 	r.letIn(at, p)

@@ -10,13 +10,15 @@ import (
 type Segment struct {
 	net    *Network
 	name   string
-	owners map[netip.Addr]*iface // who takes in packets for an address
-	router *iface                // who takes in all others
+	router *Router               // joins it to the one further out
+	given  map[netip.Addr]*iface // who has an address, as calls see it
+	owners map[netip.Addr]*iface // the same as packets see it: a change later
+	uplink *iface                // who takes in packets for addresses that nobody has
 }
 
 // NewSegment makes a segment, to be attached to another one by a router.
 func (n *Network) NewSegment(name string) *Segment {
-	return &Segment{net: n, name: name, owners: map[netip.Addr]*iface{}}
+	return &Segment{net: n, name: name, given: map[netip.Addr]*iface{}, owners: map[netip.Addr]*iface{}}
 }
 
 // iface is where a host or router is attached to a segment.
@@ -36,53 +38,66 @@ func (i *iface) arrive(at int64, p *packet) { i.node.receive(at, i, p) }
 
 // send sends a packet up the link.
 func (i *iface) send(at int64, p *packet) {
-	i.segment.net.carry(at, i.up, p, (*uplink)(i))
+	i.segment.net.carry(at, i.up, p, (*raised)(i))
 }
 
-// uplink is an interface seen from its segment: packets that came up its link
+// raised is an interface seen from its segment: packets that came up its link
 // arrive there.
-type uplink iface
+type raised iface
 
-func (u *uplink) arrive(at int64, p *packet) {
-	s := u.segment
+func (r *raised) arrive(at int64, p *packet) {
+	s := r.segment
 	to := s.owners[p.dst.Addr()]
 	if to == nil {
-		to = s.router
+		to = s.uplink
 	}
-	if to == nil || to == (*iface)(u) {
-		s.net.drop(p, DropNoRoute)
+	if to == nil || to == (*iface)(r) {
+		s.net.drop(at, p, DropNoRoute)
 		return
 	}
 	s.net.carry(at, to.down, p, to)
 }
 
-// claim makes i the owner of an address, also for segments further out when the
-// address is one that no router translates.
-func (s *Segment) claim(a netip.Addr, i *iface) error {
-	if o := s.owners[a]; o != nil && o != i {
+// give reserves an address for i, also on the segments further out to which
+// routers pass it untranslated.
+func (s *Segment) give(a netip.Addr, i *iface) error {
+	if o := s.given[a]; o != nil && o != i {
 		return fmt.Errorf("netsim: address %s is in use on segment %s", a, s.name)
 	}
-	s.owners[a] = i
-	if r := s.outward(a); r != nil {
-		return r.outside.segment.claim(a, r.outside)
+	s.given[a] = i
+	if s.shows(a) {
+		return s.router.outside.segment.give(a, s.router.outside)
 	}
 	return nil
 }
 
-func (s *Segment) release(a netip.Addr, i *iface) {
-	if s.owners[a] == i {
-		delete(s.owners, a)
+// takeBack undoes give.
+func (s *Segment) takeBack(a netip.Addr, i *iface) {
+	if s.given[a] == i {
+		delete(s.given, a)
 	}
-	if r := s.outward(a); r != nil {
-		r.outside.segment.release(a, r.outside)
+	if s.shows(a) {
+		s.router.outside.segment.takeBack(a, s.router.outside)
 	}
 }
 
-// outward returns the router that makes a known further out: IPv6 addresses
-// are not translated.
-func (s *Segment) outward(a netip.Addr) *Router {
-	if s.router == nil || !a.Is6() {
-		return nil
+// announce makes packets see what give did.
+func (s *Segment) announce(a netip.Addr, i *iface) {
+	s.owners[a] = i
+	if s.shows(a) {
+		s.router.outside.segment.announce(a, s.router.outside)
 	}
-	return s.router.node.(*Router)
 }
+
+// withdraw makes packets see what takeBack did.
+func (s *Segment) withdraw(a netip.Addr, i *iface) {
+	if s.owners[a] == i {
+		delete(s.owners, a)
+	}
+	if s.shows(a) {
+		s.router.outside.segment.withdraw(a, s.router.outside)
+	}
+}
+
+// shows reports whether an address inside is visible further out.
+func (s *Segment) shows(a netip.Addr) bool { return s.router != nil && !s.router.translates(a) }
