@@ -130,14 +130,6 @@ func (p *process) wantEvent(name string, within time.Duration) event {
 	return p.want(name, within, func(e event) bool { return e.Event == name })
 }
 
-// wantConnected waits until the program has a link to a peer.
-func (p *process) wantConnected(peer string, within time.Duration) {
-	p.w.t.Helper()
-	p.want("link to "+peer, within, func(e event) bool {
-		return e.Event == "peer" && e.Peer == peer && e.State == "connected"
-	})
-}
-
 // wantExit waits for the end of the program and returns its exit code and all
 // its events.
 func (p *process) wantExit(within time.Duration) (code int, events []event) {
