@@ -32,3 +32,10 @@ type PacketConn interface {
 type ttlWriter interface {
 	WriteTTL(b []byte, addr netip.AddrPort, ttl int) error
 }
+
+// settler is implemented by the sockets of simulated networks whose outcome must not depend on which goroutine runs
+// first. Settle returns when everybody else has done what there is to do at this instant of virtual time; a loop calls
+// it before each turn.
+type settler interface {
+	Settle()
+}

@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"sync"
+	"sync/atomic"
 )
 
 // maxDatagramQueue bounds the datagrams that wait, in each direction.
@@ -17,7 +18,8 @@ type datagramQueues struct {
 	mu      sync.Mutex
 	err     error // the link ended
 	out, in [][]byte
-	dropped uint64 // of in
+
+	dropped atomic.Uint64 // of in
 }
 
 func (q *datagramQueues) init(wake func()) {
@@ -99,7 +101,7 @@ func (q *datagramQueues) received(b []byte) {
 	if len(q.in) >= maxDatagramQueue {
 		q.in[0] = nil
 		q.in = q.in[1:]
-		q.dropped++
+		q.dropped.Add(1)
 	}
 	q.in = append(q.in, b)
 	q.ring()

@@ -23,6 +23,7 @@ type Endpoint struct {
 	local     netip.AddrPort
 	table     *linkTable
 	shaker    *handshaker
+	settle    func() // see settler
 	accepts   chan *Link
 	reading   sync.WaitGroup
 	callbacks sync.WaitGroup // goroutines that run functions given to OnPath
@@ -44,6 +45,10 @@ func Listen(cfg Config) (*Endpoint, error) {
 		accepts: make(chan *Link, acceptBacklog),
 		closing: make(chan struct{}),
 		closed:  make(chan struct{}),
+		settle:  func() {},
+	}
+	if conn, ok := cfg.Conn.(settler); ok {
+		e.settle = conn.Settle
 	}
 	if a, ok := cfg.Conn.LocalAddr().(*net.UDPAddr); ok {
 		a := a.AddrPort()
@@ -121,7 +126,7 @@ func (e *Endpoint) Close() error {
 		}
 		e.shaker.stop()
 		e.table.loops.Wait()
-		e.cfg.Conn.Close()
+		_ = e.cfg.Conn.Close() // nothing of it is left to save
 		e.reading.Wait()
 		e.callbacks.Wait()
 		close(e.closed)

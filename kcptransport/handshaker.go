@@ -102,6 +102,7 @@ func (h *handshaker) run() {
 		case <-h.inbox.wake:
 		case <-timer.C:
 		}
+		h.e.settle()
 		packets, messages, _ := h.inbox.take(spare)
 		now := time.Now()
 		for _, m := range messages {

@@ -4,7 +4,7 @@ import "sync"
 
 // Bounds of what waits for a loop.
 const (
-	maxQueuedPackets  = 1024
+	maxQueuedPackets  = 4096
 	maxQueuedMessages = 1024
 )
 
@@ -38,7 +38,7 @@ func (b *inbox[M]) offer(m M) bool { return b.add(m, true) }
 
 func (b *inbox[M]) add(m M, mayDrop bool) bool {
 	b.mu.Lock()
-	ok := !b.closed && !(mayDrop && len(b.messages) >= maxQueuedMessages)
+	ok := !b.closed && (!mayDrop || len(b.messages) < maxQueuedMessages)
 	if ok {
 		b.messages = append(b.messages, m)
 	}

@@ -7,12 +7,13 @@ import (
 
 // Times of the end of a link.
 const (
-	closeFlush   = time.Second            // for what streams have not delivered
-	closeTell    = 900 * time.Millisecond // for telling the peer
-	closeTimes   = 3                      // how often the peer is told
-	minCloseWait = 20 * time.Millisecond
-	maxCloseWait = 300 * time.Millisecond
-	closeReason  = 200 // bytes of the reason that are sent
+	closeFlush     = time.Second            // for what streams have not delivered
+	closeTell      = 900 * time.Millisecond // for telling the peer
+	closeTimes     = 3                      // how often the peer is told
+	firstCloseWait = 100 * time.Millisecond // for its answer, when the round trip is not known
+	minCloseWait   = 20 * time.Millisecond
+	maxCloseWait   = 300 * time.Millisecond
+	closeReason    = 200 // bytes of the reason that are sent
 )
 
 // closing is the state of a link that this side ends:
@@ -71,7 +72,11 @@ func (k *linkLoop) closeStep(now time.Time, w *packetWriter) {
 		return
 	}
 	c.times++
-	c.next = now.Add(min(max(2*k.paths.rtt(), minCloseWait), maxCloseWait))
+	wait := firstCloseWait
+	if rtt := k.paths.rtt(); rtt > 0 {
+		wait = min(max(2*rtt, minCloseWait), maxCloseWait)
+	}
+	c.next = now.Add(wait)
 	if c.limit.Before(c.next) {
 		c.next = c.limit
 	}

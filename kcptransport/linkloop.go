@@ -57,9 +57,13 @@ type pathAnswer struct {
 
 func newLinkLoop(l *Link, token func() uint64, now time.Time) *linkLoop {
 	l.mux.blocked(true)
+	keepAlive := l.ep.cfg.KeepAlive
+	if l.ep.ID().Compare(l.peer) < 0 {
+		keepAlive -= keepAlive / 16 // one side asks first, and with its answer the other one has nothing to ask
+	}
 	return &linkLoop{
 		link: l, ep: l.ep, mux: l.mux,
-		paths: newPathTable(now, l.ep.cfg.KeepAlive, token),
+		paths: newPathTable(now, keepAlive, token),
 	}
 }
 
@@ -75,6 +79,7 @@ func (k *linkLoop) run() {
 		case <-timer.C:
 			deadline = time.Time{}
 		}
+		k.ep.settle()
 		packets, messages, dropped := k.link.inbox.take(spare)
 		k.stats.QueueDropped += dropped
 		k.turn(time.Now(), &packets, messages)
@@ -107,6 +112,7 @@ func (k *linkLoop) turn(now time.Time, packets *packetList, messages []linkMessa
 	if k.ended == nil {
 		if got {
 			k.mux.endBatch(now)
+			k.ep.settle() // what the application does with it leaves with the acknowledgement, or after it
 		}
 		k.checkPeer(now)
 	}
@@ -234,7 +240,8 @@ func (k *linkLoop) probe(now time.Time, m probeMessage, out *outBatch) {
 		return
 	}
 	if conn, ok := k.ep.cfg.Conn.(ttlWriter); ok {
-		b := s.seal(out.space(), appendProbe(out.space()[dataHeaderSize:dataHeaderSize], o.token))
+		frames := appendProbe(w.begin(), o.token)
+		b := s.seal(out.space(), frames)
 		_ = conn.WriteTTL(b, m.path.Addr, m.ttl) // such a packet is meant to get lost
 		k.stats.PacketsSent++
 		k.stats.BytesSent += uint64(len(b))
@@ -387,6 +394,7 @@ func (k *linkLoop) finish() {
 // publish shows the outcome of a turn.
 func (k *linkLoop) publish() {
 	m := k.mux.stats()
+	k.stats.DatagramsDropped = k.link.datagrams.dropped.Load()
 	k.stats.Streams, k.stats.PacketsLost, k.stats.Loss = m.Streams, m.Lost, m.Loss
 	if k.stats.RTT = m.SRTT; k.stats.RTT == 0 {
 		k.stats.RTT = k.paths.rtt()

@@ -234,9 +234,14 @@ func (h *handshaker) offer(l *Link) func() {
 		h.dropDial(d)
 		return func() { d.fulfil(l, nil) }
 	}
+	full := h.e.table.count() > h.e.cfg.MaxLinks // several handshakes were under way when it was checked
 	return func() {
+		accepts := h.e.accepts
+		if full {
+			accepts = nil
+		}
 		select {
-		case h.e.accepts <- l:
+		case accepts <- l:
 		default:
 			l.inbox.put(closeMessage{code: busyCode, reason: "nobody accepts the link", limit: closeTell})
 		}
