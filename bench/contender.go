@@ -2,6 +2,7 @@ package main
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"io"
 	"net"
@@ -74,8 +75,7 @@ func (p *pipe) meet(ctx context.Context, open, accept func() (io.ReadWriter, err
 	if err != nil {
 		stop()
 		p.close()
-		<-accepted
-		return nil, fmt.Errorf("bench: opening a stream: %w", err)
+		return nil, errors.Join(fmt.Errorf("bench: opening a stream: %w", err), <-accepted)
 	}
 	if err = <-accepted; err != nil {
 		stop()

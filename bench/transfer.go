@@ -32,11 +32,11 @@ func (p *pipe) send(total int64, limit time.Duration) (transfer, error) {
 	if err != nil {
 		late := t.took >= limit
 		p.close() // so that the writer ends
-		<-written
+		err = errors.Join(err, <-written)
 		if late {
 			return t, nil
 		}
-		return t, fmt.Errorf("bench: receiving %d bytes: after %d: %w", total, received, err)
+		return t, fmt.Errorf("bench: moving %d bytes: after %d: %w", total, received, err)
 	}
 	if err := <-written; err != nil {
 		return t, fmt.Errorf("bench: sending %d bytes: %w", total, err)
