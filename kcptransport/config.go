@@ -28,7 +28,7 @@ type Config struct {
 	// endpoint each, see the same packets.
 	Rand io.Reader
 
-	// Candidates is asked at every handshake for the addresses that the other side is to try; at most 32 of them
+	// Candidates is asked at every handshake for the addresses that the other side is to try; at most 16 of them
 	// are told. It must not block. Default none.
 	Candidates func() []Candidate
 

@@ -142,6 +142,7 @@ func (e *Endpoint) readFailed(err error) {
 	for _, l := range e.table.all() {
 		l.inbox.put(abortMessage{fmt.Errorf("kcptransport: link to %s: %w", l.peer.Short(), err)})
 	}
+	go func() { _ = e.Close() }() // which waits for us, and never fails
 }
 
 // HandleSignal takes in a packet that came by way of an introducer, and keeps reply for what is to go back to its

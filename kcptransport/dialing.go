@@ -28,7 +28,8 @@ type dial struct {
 	sentAt    time.Time // the first time
 	tries     int
 	next      time.Time // of the first message
-	failAt    time.Time // zero: not refused everywhere
+	failAt    time.Time // when to give up before those who wait do; zero: not
+	rekeys    *Link     // the handshake is to give this link new keys
 
 	answering  netip.AddrPort // where the packet comes from that is being handled
 	answeredAt time.Time
@@ -73,9 +74,17 @@ func (h *handshaker) dial(now time.Time, r *dialRequest) {
 		return
 	}
 	d := h.dialByPeer(r.dial.Peer)
+	if d != nil && d.rekeys != nil { // that link has ended meanwhile
+		h.dropDial(d)
+		d = nil
+	}
+	if n := h.e.table.count(); n >= h.e.cfg.MaxLinks {
+		r.result <- dialResult{err: fmt.Errorf("kcptransport: dialling: there are %d links already, as many as Config.MaxLinks allows", n)}
+		return
+	}
 	if d == nil {
 		var err error
-		if d, err = h.newDial(now, r.dial.Peer); err != nil {
+		if d, err = h.newDial(now, r.dial.Peer, nil); err != nil {
 			r.result <- dialResult{err: err}
 			return
 		}
@@ -97,16 +106,30 @@ func (h *handshaker) dial(now time.Time, r *dialRequest) {
 	}
 }
 
-func (h *handshaker) newDial(now time.Time, peer PeerID) (*dial, error) {
-	if n := h.e.table.count(); n >= h.e.cfg.MaxLinks {
-		return nil, fmt.Errorf("kcptransport: dialling: there are %d links already, as many as Config.MaxLinks allows", n)
+// rekey begins a handshake that gives a link new keys. When it fails, the link asks again.
+func (h *handshaker) rekey(now time.Time, r rekeyRequest) {
+	if h.e.table.link(r.link.peer) != r.link || h.dialByPeer(r.link.peer) != nil {
+		return
 	}
+	d, err := h.newDial(now, r.link.peer, r.link)
+	if err != nil {
+		return
+	}
+	d.failAt = now.Add(rekeyPause / 2)
+	d.targets = []dialTarget{{addr: r.addr}}
+}
+
+// newDial begins a handshake. rekeys is the link that it is for, nil when there is none yet.
+func (h *handshaker) newDial(now time.Time, peer PeerID, rekeys *Link) (*dial, error) {
 	index, err := h.newIndex()
 	if err != nil {
 		return nil, fmt.Errorf("kcptransport: dialling: %w", err)
 	}
-	d := &dial{index: index, peer: peer, next: now}
-	if !peer.IsZero() {
+	d := &dial{index: index, peer: peer, next: now, rekeys: rekeys}
+	switch {
+	case rekeys != nil:
+		d.local = rekeys.local
+	case !peer.IsZero():
 		d.local = h.localID(now, peer, nil)
 	}
 	d.initiator, err = newInitiator(h.cfg, peer, index, func(peer PeerID, theirs *Hello) Hello {
@@ -126,8 +149,11 @@ func (h *handshaker) newDial(now time.Time, peer PeerID) (*dial, error) {
 
 // hint makes use of what a Dial knows about a peer to which there is a link.
 func (h *handshaker) hint(l *Link, d Dial) {
+	known := l.Paths()
 	for _, a := range d.Addrs {
-		l.Probe(Path{Addr: a}, 0)
+		if !slices.ContainsFunc(known, func(p PathInfo) bool { return p.Path == Path{Addr: a} }) {
+			l.Probe(Path{Addr: a}, 0)
+		}
 	}
 	if d.Signal != nil {
 		l.inbox.put(signalMessage{d.Signal})
@@ -210,13 +236,17 @@ func (h *handshaker) answer(now time.Time, d *dial, p *inPacket) {
 		m.rtt = now.Sub(d.sentAt)
 	}
 	h.removeDial(d)
+	if d.rekeys != nil && h.e.table.link(d.peer) != d.rekeys {
+		h.e.table.dropIndex(d.index)
+		return
+	}
 	if l := h.joinExisting(d, est); l != nil {
 		h.e.table.dropIndex(d.index)
 		l.Probe(Path{Addr: p.from}, 0)
 		d.fulfil(l, nil)
 		return
 	}
-	l, _, err := h.linkFor(now, est.peer, d.local, parseLinkID(est.hello.LinkID))
+	l, made, err := h.linkFor(now, est.peer, d.local, parseLinkID(est.hello.LinkID))
 	if err != nil {
 		h.e.table.dropIndex(d.index)
 		d.fulfil(nil, err)
@@ -231,6 +261,9 @@ func (h *handshaker) answer(now time.Time, d *dial, p *inPacket) {
 		if other != nil {
 			other.fulfil(l, nil)
 		}
+	}
+	if made && d.rekeys != nil { // the peer was restarted, and nobody here has asked for a link
+		m.ready = h.offer(l)
 	}
 	h.give(l, m)
 }

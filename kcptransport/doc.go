@@ -43,7 +43,8 @@
 // [ErrReplaced].
 //
 // What a first handshake message says can be a replay, so its receiver answers and keeps a bounded note of it, no more.
-// The link comes into being with the first data packet that opens under the new keys.
+// The link comes into being with the first data packet that opens under the new keys. After an hour, or 2^28 packets, a
+// handshake like the first gives the link new keys, without a pause; the old ones are forgotten half a minute later.
 //
 // A path is an address of the peer, or a circuit at a relay. Packets count from wherever they come once they are
 // authentic; but the link sends on a path only after the peer has answered a probe of full size there. From a source not seen
@@ -54,7 +55,7 @@
 //
 // # Limits
 //
-// Inboxes hold 1,024 packets, tables 32 paths and 1,024 outstanding probes a link, and 256 unconfirmed handshakes an
+// Inboxes hold 4,096 packets, those of an endpoint together 16,384, tables 32 paths and 1,024 outstanding probes a link, and 256 unconfirmed handshakes an
 // endpoint. An endpoint answers at most 1,000 first messages a second, never with more bytes than it got. Streams and
 // links are bounded by [Config].
 package kcptransport

@@ -23,7 +23,8 @@ type Endpoint struct {
 	local     netip.AddrPort
 	table     *linkTable
 	shaker    *handshaker
-	settle    func() // see settler
+	settle    func()       // see settler
+	queued    atomic.Int64 // packets in all inboxes
 	accepts   chan *Link
 	reading   sync.WaitGroup
 	callbacks sync.WaitGroup // goroutines that run functions given to OnPath

@@ -627,6 +627,44 @@ func TestEndpointCloseUnanswered(t *testing.T) {
 	})
 }
 
+// A socket that cannot be read any more ends everything, and says why.
+func TestBrokenSocket(t *testing.T) {
+	inWorld(t, 50*time.Millisecond, func(w *world) {
+		a := w.node(1)
+		conn := newWireConn()
+		broken := make(chan struct{})
+		b, err := Listen(Config{Conn: breakingConn{conn, broken}, Identity: testIdentity(2), App: "test"})
+		if err != nil {
+			w.Fatal(err)
+		}
+		_ = a
+		accept := make(chan error)
+		go func() {
+			_, err := b.Accept(w.ctx)
+			accept <- err
+		}()
+		close(broken)
+		if err := <-accept; err == nil || !strings.Contains(err.Error(), "it burns") {
+			w.Errorf("accepting fails with %v", err)
+		}
+		if _, err := b.Dial(w.ctx, Dial{Addrs: []netip.AddrPort{a.addr()}}); err == nil || !strings.Contains(err.Error(), "it burns") {
+			w.Errorf("dialling fails with %v", err)
+		}
+		b.Close()
+	})
+}
+
+// breakingConn fails to read once broken is closed.
+type breakingConn struct {
+	*wireConn
+	broken chan struct{}
+}
+
+func (c breakingConn) ReadBatch([][]byte, []int, []netip.AddrPort) (int, error) {
+	<-c.broken
+	return 0, errors.New("it burns")
+}
+
 func TestListenErrors(t *testing.T) {
 	n := netsim.New(netsim.Config{Seed: 1})
 	defer n.Close()

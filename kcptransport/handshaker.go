@@ -62,18 +62,25 @@ type cancelRequest struct {
 	cause   error
 }
 
+// rekeyRequest asks for a handshake that gives a link new keys.
+type rekeyRequest struct {
+	link *Link
+	addr netip.AddrPort
+}
+
 // stopRequest ends the handshaker.
 type stopRequest struct{}
 
 func (*dialRequest) isShakeMessage()  {}
 func (cancelRequest) isShakeMessage() {}
+func (rekeyRequest) isShakeMessage()  {}
 func (stopRequest) isShakeMessage()   {}
 
 func newHandshaker(e *Endpoint) (*handshaker, error) {
 	h := &handshaker{
 		e:       e,
 		cfg:     handshakeConfig{identity: e.cfg.Identity, app: e.cfg.App, secret: e.cfg.Secret, rand: e.cfg.Rand},
-		inbox:   newInbox[shakeMessage](),
+		inbox:   newInbox[shakeMessage](&e.queued),
 		pending: newResponders(),
 		answers: rate.NewLimiter(answersPerSecond, answersBurst),
 		rejects: rate.NewLimiter(rejectsPerSecond, rejectsBurst),
@@ -149,6 +156,8 @@ func (h *handshaker) handle(now time.Time, m shakeMessage) {
 		h.dial(now, m)
 	case cancelRequest:
 		h.cancel(now, m)
+	case rekeyRequest:
+		h.rekey(now, m)
 	case stopRequest:
 		h.stopped = true
 	}

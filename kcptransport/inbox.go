@@ -1,17 +1,22 @@
 package kcptransport
 
-import "sync"
+import (
+	"sync"
+	"sync/atomic"
+)
 
 // Bounds of what waits for a loop.
 const (
-	maxQueuedPackets  = 4096
+	maxQueuedPackets  = 4096  // of one loop
+	maxAllPackets     = 16384 // of all loops of an endpoint: 32 MiB
 	maxQueuedMessages = 1024
 )
 
 // inbox is where the goroutines that have something for a run loop leave it. All of it is handled in one turn, so that
 // a loop that falls behind works in larger batches.
 type inbox[M any] struct {
-	wake chan struct{} // holds a token when there may be something to do
+	wake   chan struct{} // holds a token when there may be something to do
+	budget *atomic.Int64 // packets in all inboxes of the endpoint
 
 	mu       sync.Mutex
 	closed   bool
@@ -20,7 +25,9 @@ type inbox[M any] struct {
 	dropped  uint64 // packets for which there was no room
 }
 
-func newInbox[M any]() *inbox[M] { return &inbox[M]{wake: make(chan struct{}, 1)} }
+func newInbox[M any](budget *atomic.Int64) *inbox[M] {
+	return &inbox[M]{wake: make(chan struct{}, 1), budget: budget}
+}
 
 // poke makes the loop take a turn. It never blocks and may be called with any lock held.
 func (b *inbox[M]) poke() {
@@ -57,8 +64,9 @@ func (b *inbox[M]) deliver(list *packetList) {
 	b.mu.Lock()
 	room := 0
 	if !b.closed {
-		room = maxQueuedPackets - b.packets.n
+		room = max(0, min(maxQueuedPackets-b.packets.n, maxAllPackets-int(b.budget.Load())))
 	}
+	b.budget.Add(int64(min(room, list.n)))
 	if list.n <= room {
 		b.packets.append(list)
 	} else {
@@ -79,6 +87,7 @@ func (b *inbox[M]) take(spare []M) (packets packetList, messages []M, dropped ui
 	defer b.mu.Unlock()
 	packets, messages = b.packets, b.messages
 	b.packets, b.messages = packetList{}, spare[:0]
+	b.budget.Add(-int64(packets.n))
 	dropped, b.dropped = b.dropped, 0
 	return packets, messages, dropped
 }
@@ -90,6 +99,7 @@ func (b *inbox[M]) close() (messages []M) {
 	packets, messages := b.packets, b.messages
 	b.packets, b.messages = packetList{}, nil
 	b.mu.Unlock()
+	b.budget.Add(-int64(packets.n))
 	packets.releaseAll()
 	return messages
 }

@@ -64,7 +64,7 @@ func newLink(ep *Endpoint, peer PeerID, local, remote linkID, random io.Reader, 
 	}
 	l := &Link{
 		ep: ep, peer: peer, local: local, remote: remote, created: now,
-		inbox: newInbox[linkMessage](),
+		inbox: newInbox[linkMessage](&ep.queued),
 		done:  make(chan struct{}),
 		view:  linkView{changed: make(chan struct{})},
 	}

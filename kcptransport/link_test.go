@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"io"
 	"net"
+	"net/netip"
 	"os"
 	"strings"
 	"sync"
@@ -255,6 +256,43 @@ func TestOutage(t *testing.T) {
 		w.Logf("the rest took %v", time.Since(healed))
 		if took := time.Since(healed); took > 12*time.Second {
 			w.Errorf("the rest took %v", took)
+		}
+	})
+}
+
+// OnPath tells the path in use at once and every change, in order, until it is stopped.
+func TestOnPath(t *testing.T) {
+	inWorld(t, 50*time.Millisecond, func(w *world) {
+		_, b, l, m := w.pair()
+		w.serveEcho(m)
+		var seen, stopped pathLog
+		l.OnPath(seen.add)
+		stop := l.OnPath(stopped.add)
+		w.sleep(time.Millisecond)
+		if seen.len() != 1 || stopped.len() != 1 {
+			w.Errorf("the first call came %d and %d times", seen.len(), stopped.len())
+		}
+		stop()
+		stop()
+		for i := range byte(3) {
+			b.host.SetAddrs(nodeAddr(2, i+1))
+			_ = m.SendDatagram([]byte("I am here"))
+			w.wantPath(l, netip.AddrPortFrom(nodeAddr(2, i+1), 7337), time.Second)
+		}
+		w.sleep(time.Second)
+		if seen.len() != 4 || stopped.len() != 1 {
+			w.Fatalf("%d and %d calls", seen.len(), stopped.len())
+		}
+		for i, info := range seen.list {
+			if info.Path.Addr.Addr() != nodeAddr(2, byte(i)) || !info.InUse {
+				w.Errorf("change %d is to %v", i, info)
+			}
+		}
+		_ = l.Close()
+		l.OnPath(seen.add)
+		w.sleep(time.Second)
+		if seen.len() != 4 {
+			w.Error("a call came after the end")
 		}
 	})
 }

@@ -99,7 +99,7 @@ func (k *linkLoop) peerClosed(now time.Time, f frame, path Path, out *outBatch) 
 		k.end(k.localError())
 		return
 	}
-	w := packetWriter{k: k, now: now, out: out, session: k.sendSession()}
+	w := packetWriter{k: k, now: now, out: out, session: k.sessions.best()}
 	w.closeOn(path, f.code, "")
 	reason := f.data
 	k.end(&PeerError{Code: f.code, Reason: printable(reason[:min(len(reason), closeReason)])})

@@ -2,37 +2,24 @@ package kcptransport
 
 import (
 	"net/netip"
-	"slices"
 	"time"
 )
 
 // Limits and times of a run loop.
 const (
-	maxSessions     = 3
 	maxTurnPackets  = 4 * outBatchLen // sent before arrivals are looked at again
 	maxTurnAnswers  = 64
 	signalRetry     = time.Second // between two confirming probes by way of an introducer
 	maxSignalProbes = 5
 )
 
-// session is one set of keys of a link. It lives from its handshake to the end of the link, or until newer ones push
-// it out.
-type session struct {
-	localIndex, remoteIndex uint32
-	keys                    *sessionKeys
-	next                    uint64 // packet number to use next
-	initiator               bool   // this side began
-	heard                   bool   // a packet of the peer opened under these keys
-	finish                  []byte // XX3, until heard
-	finishAt                time.Time
-}
-
 // linkLoop is the part of a link that belongs to its run loop.
 type linkLoop struct {
 	link     *Link
 	ep       *Endpoint
 	mux      *mux
-	sessions []*session // oldest first
+	sessions sessions
+	rekeyed  time.Time // when new keys were last asked for
 	paths    *pathTable
 	answers  []pathAnswer // to be sent in this turn
 	stats    LinkStats
@@ -58,12 +45,14 @@ type pathAnswer struct {
 func newLinkLoop(l *Link, token func() uint64, now time.Time) *linkLoop {
 	l.mux.blocked(true)
 	keepAlive := l.ep.cfg.KeepAlive
-	if l.ep.ID().Compare(l.peer) < 0 {
+	lower := l.ep.ID().Compare(l.peer) < 0
+	if lower {
 		keepAlive -= keepAlive / 16 // one side asks first, and with its answer the other one has nothing to ask
 	}
 	return &linkLoop{
 		link: l, ep: l.ep, mux: l.mux,
-		paths: newPathTable(now, keepAlive, token),
+		sessions: sessions{lower: lower},
+		paths:    newPathTable(now, keepAlive, token),
 	}
 }
 
@@ -132,11 +121,12 @@ func (k *linkLoop) turn(now time.Time, packets *packetList, messages []linkMessa
 func (k *linkLoop) proceed(now time.Time, out *outBatch) {
 	probes := k.paths.step(now)
 	k.followPath(now)
-	w := packetWriter{k: k, now: now, out: out, session: k.sendSession()}
+	k.renewKeys(now)
+	w := packetWriter{k: k, now: now, out: out, session: k.sessions.best()}
 	if w.session == nil {
 		return
 	}
-	w.finishHandshakes()
+	w.confirmSessions()
 	w.control(probes)
 	w.bySignal()
 	k.closeStep(now, &w)
@@ -148,36 +138,39 @@ func (k *linkLoop) proceed(now time.Time, out *outBatch) {
 
 // followPath takes the consequences of a change of the path in use.
 func (k *linkLoop) followPath(now time.Time) {
-	if k.paths.changes == k.changes {
+	if k.paths.changes != k.changes {
+		k.changes = k.paths.changes
+		k.signal, k.signalAt = nil, time.Time{}
+		k.mux.pathChanged(now)
+		k.mux.blocked(false)
+	}
+	k.mux.hintRTT(k.paths.rtt()) // until data has measured it
+}
+
+// renewKeys asks for new keys in time, and forgets old ones.
+func (k *linkLoop) renewKeys(now time.Time) {
+	if s := k.sessions.retire(now); s != nil {
+		k.ep.table.dropIndex(s.localIndex)
+	}
+	if at := k.rekeyAt(now); at.IsZero() || now.Before(at) {
 		return
 	}
-	k.changes = k.paths.changes
-	k.signal, k.signalAt = nil, time.Time{}
-	k.mux.pathChanged(now)
-	k.mux.blocked(false)
+	k.rekeyed = now
+	path, _ := k.paths.current()
+	k.ep.shaker.inbox.put(rekeyRequest{link: k.link, addr: path.Addr})
 }
 
-// sendSession returns the session to seal with. When both sides dialled at once there are two, and both choose the
-// one that the lower PeerID began, as soon as they know that the other has it.
-func (k *linkLoop) sendSession() *session {
-	var best *session
-	for _, s := range k.sessions {
-		if best == nil || k.rank(s) >= k.rank(best) { // of equals, the newest
-			best = s
-		}
+func (k *linkLoop) rekeyAt(now time.Time) time.Time {
+	s := k.sessions.best()
+	path, ok := k.paths.current()
+	if s == nil || !ok || !path.Direct() {
+		return time.Time{}
 	}
-	return best
-}
-
-func (k *linkLoop) rank(s *session) int {
-	lower := k.ep.ID().Compare(k.link.peer) < 0
-	switch {
-	case !s.heard:
-		return 0
-	case s.initiator == lower:
-		return 2
+	at := s.rekeyAt(now)
+	if !at.IsZero() && !k.rekeyed.IsZero() {
+		at = later(at, k.rekeyed.Add(rekeyPause))
 	}
-	return 1
+	return at
 }
 
 // handle acts on a message.
@@ -204,13 +197,16 @@ func (k *linkLoop) handle(now time.Time, m linkMessage, out *outBatch) {
 func (k *linkLoop) attach(now time.Time, m sessionMessage) {
 	s := &session{
 		localIndex: m.localIndex, remoteIndex: m.est.remoteIndex, keys: m.est.keys,
-		initiator: m.est.initiator, heard: !m.est.initiator, finish: m.finish,
+		since: now, initiator: m.est.initiator, finish: m.finish,
 	}
-	if len(k.sessions) == maxSessions {
-		k.ep.table.dropIndex(k.sessions[0].localIndex)
-		k.sessions = slices.Delete(k.sessions, 0, 1)
+	if s.initiator {
+		s.finishAt = now
+	} else {
+		s.heard = now
 	}
-	k.sessions = append(k.sessions, s)
+	if old := k.sessions.add(s); old != nil {
+		k.ep.table.dropIndex(old.localIndex)
+	}
 	k.candidates = m.est.hello.Candidates
 	k.paths.heardAt = now
 	if m.ready != nil {
@@ -229,7 +225,7 @@ func (k *linkLoop) attach(now time.Time, m sessionMessage) {
 
 // probe sends a probe that somebody asked for.
 func (k *linkLoop) probe(now time.Time, m probeMessage, out *outBatch) {
-	s := k.sendSession()
+	s := k.sessions.best()
 	if s == nil {
 		return
 	}
@@ -248,23 +244,15 @@ func (k *linkLoop) probe(now time.Time, m probeMessage, out *outBatch) {
 	}
 }
 
-// seal makes the next data packet out of frames, which lie where space returned, behind the header.
-func (s *session) seal(dst, frames []byte) []byte {
-	b := s.keys.seal(dst[:0], s.remoteIndex, s.next, frames)
-	s.next++
-	return b
-}
-
 // receive handles a packet: it is decrypted where it lies.
 func (k *linkLoop) receive(now time.Time, p *inPacket, out *outBatch) {
 	packet := p.bytes()
-	index, ok := receiverIndex(packet)
-	i := slices.IndexFunc(k.sessions, func(s *session) bool { return s.localIndex == index })
-	if !ok || i < 0 {
+	index, _ := receiverIndex(packet)
+	s := k.sessions.find(index)
+	if s == nil {
 		k.stats.PacketsRefused++
 		return
 	}
-	s := k.sessions[i]
 	_, plaintext, err := s.keys.open(packet[dataHeaderSize:dataHeaderSize], packet)
 	if err != nil {
 		k.stats.PacketsRefused++
@@ -277,8 +265,8 @@ func (k *linkLoop) receive(now time.Time, p *inPacket, out *outBatch) {
 	}
 	k.stats.PacketsReceived++
 	k.stats.BytesReceived += uint64(len(packet))
-	if !s.heard {
-		s.heard, s.finish, s.finishAt = true, nil, time.Time{}
+	if s.heard.IsZero() {
+		s.heard, s.finish, s.finishAt = now, nil, time.Time{}
 		k.paths.dirty = true // Initiator may have changed
 	}
 	path := Path{Addr: p.from}
@@ -343,9 +331,7 @@ func (k *linkLoop) deadAt() (at, since time.Time) {
 func (k *linkLoop) next() time.Time {
 	dead, _ := k.deadAt()
 	at := earlier(earlier(k.paths.next(), k.signalAt), dead)
-	for _, s := range k.sessions {
-		at = earlier(at, s.finishAt)
-	}
+	at = earlier(earlier(at, k.sessions.next()), k.rekeyAt(k.paths.heardAt))
 	if k.closing != nil {
 		at = earlier(at, k.closing.next)
 	}
@@ -377,7 +363,7 @@ func (k *linkLoop) finish() {
 			k.ready = append(k.ready, m.ready)
 		}
 	}
-	for _, s := range k.sessions {
+	for _, s := range k.sessions.list {
 		k.ep.table.dropIndex(s.localIndex)
 	}
 	k.mux.close(k.ended)
@@ -411,7 +397,7 @@ func (k *linkLoop) publish() {
 	k.paths.dirty = false
 	l.view.paths = k.paths.infos()
 	l.view.candidates, l.view.signalRTT = k.candidates, k.signalRTT
-	if s := k.sendSession(); s != nil {
+	if s := k.sessions.best(); s != nil {
 		l.view.initiator = s.initiator
 	}
 	if info, ok := l.view.inUse(); ok && changed {

@@ -41,17 +41,27 @@ func (w *packetWriter) send(frames []byte, path Path, asks bool) {
 // maxFrames is how many bytes of frames a packet holds.
 func (w *packetWriter) maxFrames() int { return w.k.ep.cfg.MaxPacket - dataOverhead }
 
-// finishHandshakes repeats XX3 in front of the packets of a session that the peer has not been heard in.
-func (w *packetWriter) finishHandshakes() {
-	for _, s := range w.k.sessions {
-		if s.finish == nil || w.now.Before(s.finishAt) {
+// confirmSessions sends, for sessions in which the peer has not been heard, XX3 if there is one, in front of all else,
+// and a probe under their keys unless all packets are: it is from a data packet that the peer knows the session is no
+// replay.
+func (w *packetWriter) confirmSessions() {
+	for _, s := range w.k.sessions.list {
+		if s.finishAt.IsZero() || w.now.Before(s.finishAt) {
 			continue
 		}
 		s.finishAt = w.now.Add(max(3*w.k.paths.rtt(), minProbeWait))
-		if path, ok := w.k.paths.current(); ok {
+		path, ok := w.k.paths.current()
+		switch {
+		case s.finish == nil:
+		case ok:
 			w.raw(s.finish, path)
-		} else if w.k.signal != nil {
+		case w.k.signal != nil:
 			_ = w.k.signal.Send(s.finish) // lost, as any packet may be
+		}
+		if s != w.session && ok {
+			o := w.k.paths.probe(w.now, path, 0)
+			other := packetWriter{k: w.k, now: w.now, out: w.out, session: s}
+			other.send(appendProbe(other.begin(), o.token), path, true)
 		}
 	}
 }

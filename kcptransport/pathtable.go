@@ -13,9 +13,9 @@ const (
 	suspectLimit   = 30 * time.Second       // after which one that worked, and is not in use, leaves it too
 	doubtPause     = time.Second            // between two doubts about a path when the peer is heard on another one
 	minProbeWait   = 200 * time.Millisecond // before a probe counts as unanswered
-	maxProbeWait   = 5 * time.Second
-	tailProbePause = time.Second // between two probes that ask after a burst whether the path still works
-	newPathBurst   = 8           // unknown sources that are probed at once
+	maxProbeWait   = time.Second            // often enough that 30 % of loss does not look like a dead peer
+	tailProbePause = time.Second            // between two probes that ask after a burst whether the path still works
+	newPathBurst   = 8                      // unknown sources that are probed at once
 	newPathRefill  = 500 * time.Millisecond
 	warmPaths      = 4 // validated paths kept alive besides the one in use
 )
@@ -174,13 +174,19 @@ func (e *pathEntry) worth(other *pathEntry) int {
 func (t *pathTable) heard(now time.Time, p Path, burst bool) {
 	t.heardAt = now
 	t.askedAt, t.askedLast, t.asked = time.Time{}, time.Time{}, 0
-	if burst {
+	e := t.inUse
+	if e == nil || e.path != p {
+		e = t.find(p)
+	}
+	switch {
+	case burst:
 		t.burstAt = now
+	case e == t.inUse && e != nil && !e.waiting.IsZero() && now.Sub(e.waiting) >= e.minRTT:
+		t.burstAt = time.Time{} // we asked something meanwhile, and this is the answer
 	}
 	if !p.IsValid() {
 		return
 	}
-	e := t.find(p)
 	if e == nil {
 		t.meet(now, p)
 		return

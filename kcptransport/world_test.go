@@ -19,7 +19,7 @@ import (
 type world struct {
 	*testing.T
 	net  *netsim.Network
-	ctx  context.Context // ends after an hour, before which every test must be through
+	ctx  context.Context // ends after a day, before which every test must be through
 	link netsim.Link     // of hosts made from now on
 }
 
@@ -32,7 +32,7 @@ func inWorld(t *testing.T, rtt time.Duration, f func(w *world)) {
 func inSeededWorld(t *testing.T, seed uint64, rtt time.Duration, f func(w *world)) {
 	t.Helper()
 	synctest.Test(t, func(t *testing.T) {
-		ctx, cancel := context.WithTimeout(t.Context(), time.Hour)
+		ctx, cancel := context.WithTimeout(t.Context(), 24*time.Hour)
 		defer cancel()
 		w := &world{T: t, net: netsim.New(netsim.Config{Seed: seed}), ctx: ctx, link: netsim.Link{Delay: rtt / 4}}
 		t.Cleanup(func() {
