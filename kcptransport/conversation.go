@@ -9,18 +9,19 @@ import (
 const (
 	// kcpReserve is how many acknowledged segments are kept back from the kcp package. It lets segments go at once only
 	// when an acknowledgement moves its window, otherwise every 10 ms; with some in reserve, a small write moves the
-	// window by one and leaves at once. A conversation is born with a full reserve: its first kcpReserve segments never
+	// window by one and leaves at once. A conversation begins with a full reserve: its first kcpReserve segments never
 	// leave this side, so that sequence numbers on the wire are those of the kcp package less kcpReserve.
 	kcpReserve = 32
 	kcpKept    = 128 // how far the reserve may grow
 
-	kcpTick       = 10 * time.Millisecond // how often kcp.Update does anything
-	kcpFallback   = time.Second           // how often it is asked to look for what our own loss detection overlooked
-	sendSpan      = 4096                  // segments between the oldest unacknowledged and the newest
-	recvWindowMin = 64                    // segments the sender may count on before it hears of more
-	recvWindowNew = 256                   // segments, of a new stream while the link has memory for it
-	recvWindowMax = 4096                  // segments, of a stream whose reader keeps up
-	maxStale      = 1 << 16               // how old a duplicate may be, in segments
+	kcpTick       = 10 * time.Millisecond  // how often kcp.Update does anything
+	kcpMargin     = 300 * time.Millisecond // added to what it measures as round trip
+	kcpFallback   = time.Second            // how often it is asked to look for what our own loss detection overlooked
+	sendSpan      = 4096                   // segments between the oldest unacknowledged and the newest
+	recvWindowMin = 64                     // segments the sender may count on before it hears of more
+	recvWindowNew = 256                    // segments, of a new stream while the link has memory for it
+	recvWindowMax = 4096                   // segments, of a stream whose reader keeps up
+	maxStale      = 1 << 16                // how old a duplicate may be, in segments
 )
 
 // conversation is one KCP machine, and all the link's loop knows of it. A stream has one; conversation 0 carries
@@ -42,7 +43,8 @@ type conversation struct {
 	recv receiving
 
 	lastUpdate time.Duration
-	priming    bool
+	primed     bool          // the reserve was filled,
+	priming    bool          // is being filled
 	lingerAt   time.Duration // when a closed stream without progress is given up; 0 = not closed
 	unaCheck   uint32        // send.una at the last look at lingerAt
 	counted    bool          // it counts against a limit of open streams
@@ -58,21 +60,19 @@ func newConversation(m *mux, id uint32) *conversation {
 	c.kcp.NoDelay(1, int(kcpTick/time.Millisecond), 2, 1)
 	c.kcp.WndSize(sendSpan+kcpKept, recvWindowMax)
 	c.kcp.SetMtu(m.cfg.maxPayload)
-	c.prime()
+	c.send.fed = ^uint32(kcpReserve - 1) // -kcpReserve in wire numbers
+	c.send.marked = c.send.fed
 	return c
 }
 
-// prime fills the reserve with segments that are sent and acknowledged here and now.
+// prime fills the reserve with segments that are sent and acknowledged here and now. It comes before the first segment.
 func (c *conversation) prime() {
-	c.priming = true
+	c.primed, c.priming = true, true
 	for range kcpReserve {
 		c.kcp.Send([]byte{0})
 	}
-	c.kcp.Update()
+	c.update()
 	c.priming = false
-	c.lastUpdate = c.mux.now
-	c.send.fed = ^uint32(kcpReserve - 1) // -kcpReserve in wire numbers
-	c.send.marked = c.send.fed
 	c.markReserve()
 }
 
@@ -101,8 +101,10 @@ func (c *conversation) slide(una uint32) {
 	c.inject(c.made(c.mux.scratch[:0], kcpTell, 0, 0, una), true)
 }
 
-// sampleRTT tells the machine the peer's window and the round trip of a segment it let go at ts.
-func (c *conversation) sampleRTT(ts uint32) {
+// sampleRTT tells the machine the peer's window and the round trip of a segment it let go at ts, exaggerated: its own
+// timer is to be the last to believe in a loss.
+func (c *conversation) sampleRTT(ts uint32, rtt time.Duration) {
+	ts -= uint32((2*rtt + kcpMargin) / time.Millisecond)
 	c.inject(c.made(c.mux.scratch[:0], kcpAck, c.send.fed-1, ts, c.send.fed), true)
 }
 
@@ -136,26 +138,27 @@ func (c *conversation) provoke(acked, ts uint32) {
 
 // flush makes the machine let go of what it holds: by an acknowledgement from the reserve, or when its clock allows.
 func (c *conversation) flush() {
-	if c.dead {
+	if c.dead || !c.primed {
 		return
 	}
-	now := c.mux.now
-	switch have := int32(c.send.una - c.send.fed); {
+	s := &c.send
+	holds := s.emitted != s.handed || s.provoked
+	switch have := int32(s.una - s.fed); {
 	case have > kcpKept:
-		c.slide(c.send.una - kcpKept)
-	case have > 0 && (c.send.emitted != c.send.handed || c.send.provoked):
-		c.slide(c.send.fed + 1)
-	case now-c.lastUpdate >= kcpTick:
+		c.slide(s.una - kcpKept)
+	case holds && have > 0:
+		c.slide(s.fed + 1)
+	case holds && c.mux.now-c.lastUpdate >= kcpTick:
 		c.update()
-	default:
+	case holds:
 		c.mux.activate(c)
 		return
 	}
-	c.send.provoked = false
-	if c.send.outstanding == 0 {
+	s.provoked = false
+	if s.outstanding == 0 {
 		c.markReserve()
 	}
-	if c.send.emitted != c.send.handed {
+	if s.emitted != s.handed {
 		c.mux.activate(c)
 	}
 }

@@ -103,6 +103,9 @@ func (c *conversation) handOver(n, limit int) (total int, more bool) {
 		if size == 0 {
 			return total, false
 		}
+		if !c.primed {
+			c.prime()
+		}
 		c.kcp.Send(buf[:size])
 		c.send.handed++
 		c.send.handedBytes += size + kcpHeaderLen
@@ -189,16 +192,20 @@ func (c *conversation) letGo(seg kcpSegment) {
 	}
 	st := s.at(sn)
 	st.kcpTS = seg.ts
-	if st.acked || st.queued || s.stopped {
+	if st.acked || st.queued || s.stopped || !st.lost && !c.overdue(st) {
+		c.mux.counts.Withheld++
 		return
 	}
-	if !st.lost {
-		t := c.mux.log.get(st.tx)
-		if t != nil && t.state == txFlying && (c.mux.probes > 0 || c.mux.now-t.sentAt < kcpFallback+4*c.mux.trip.probeTimeout()) {
-			return
-		}
-	}
 	c.sendAgain(sn, seg.raw)
+}
+
+// overdue reports whether the fate of a segment was overlooked for so long that the machine's own timer is to be believed.
+func (c *conversation) overdue(st *sentSegment) bool {
+	t := c.mux.log.get(st.tx)
+	if t == nil || t.state != txFlying {
+		return true
+	}
+	return c.mux.probes == 0 && c.mux.now-t.sentAt > kcpFallback+4*c.mux.trip.probeTimeout()
 }
 
 // sendAgain queues segment sn for one more transmission.

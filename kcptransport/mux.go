@@ -21,7 +21,7 @@ type muxConfig struct {
 	local, remote net.Addr
 	peer          PeerID
 	even          bool // this side opens the streams with even numbers
-	maxPayload    int  // bytes of KCP segments in a packet
+	maxPayload    int  // bytes of KCP segments in a packet, 128 to 1,500
 	maxStreams    int  // open at once, of each side; 0 = 256
 	wake          func()
 	now           time.Time
@@ -102,6 +102,7 @@ type muxCounts struct {
 	Overrun                                                   uint64 // beyond the window
 	Hostile                                                   uint64 // malformed, or out of any range
 	Probes                                                    uint64
+	Withheld                                                  uint64 // KCP wanted to send them again without need
 }
 
 var errTooManyStreams = errors.New("kcptransport: opening a stream: too many are open (close some)")
@@ -110,6 +111,7 @@ func newMux(cfg muxConfig) *mux {
 	if cfg.maxStreams == 0 {
 		cfg.maxStreams = 256
 	}
+	cfg.maxPayload = min(max(cfg.maxPayload, 128), kcpMaxSegment) // the kcp package panics on longer ones
 	m := &mux{
 		cfg: cfg, start: cfg.now, convs: make(map[uint32]*conversation), message: make([]byte, kcpMaxSegment),
 		acceptC: make(chan struct{}, 1), done: make(chan struct{}), ctrl: cfg.control, pace: pacer{credit: pacingMin},
@@ -224,9 +226,6 @@ func (m *mux) input(now time.Time, segments []byte) error {
 	}
 	for len(segments) > 0 {
 		seg, rest, err := parseSegment(segments)
-		if err == nil && len(seg.raw) > m.cfg.maxPayload && len(seg.raw) > kcpMaxSegment {
-			err = errSegmentLong
-		}
 		if err == nil {
 			err = m.dispatch(seg)
 		}
@@ -396,7 +395,7 @@ func (m *mux) learn() {
 			continue
 		}
 		if b.rtt > 0 && b.newest.conv == c.id {
-			c.sampleRTT(b.rttTS)
+			c.sampleRTT(b.rttTS, min(b.rtt, 10*time.Second))
 		} else {
 			c.tellWindow()
 		}

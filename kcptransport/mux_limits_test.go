@@ -59,7 +59,7 @@ func TestMuxManyStreams(t *testing.T) {
 
 // A stream does not wait for what another one lost, nor for one that nobody reads.
 func TestMuxHeadOfLine(t *testing.T) {
-	inBubble(t, simModel{delay: 25 * time.Millisecond, rate: 100e6, queue: 600e3}, func(t *testing.T, p *muxPair) {
+	inBubble(t, simModel{delay: 25 * time.Millisecond, rate: 50e6, queue: 300e3}, func(t *testing.T, p *muxPair) {
 		bulk := p.open(p.a, "bulk")
 		go func() {
 			for {
@@ -83,7 +83,7 @@ func TestMuxHeadOfLine(t *testing.T) {
 		for _, loss := range []float64{0, 0.02} {
 			p.do(func() { p.ab.model.loss = loss })
 			var took []time.Duration
-			for range 200 {
+			for range 100 {
 				start := time.Now()
 				s.Write([]byte("x"))
 				p.wantRead(r, "x")
@@ -91,10 +91,10 @@ func TestMuxHeadOfLine(t *testing.T) {
 				pass(10 * time.Millisecond)
 			}
 			slices.Sort(took)
-			half, most := took[len(took)/2], took[len(took)*99/100]
-			t.Logf("one-way time of a message beside bulk at loss %v: p50 %v, p99 %v", loss, half, most)
-			if half > 45*time.Millisecond || most > 140*time.Millisecond {
-				t.Errorf("loss %v: messages beside bulk take p50 %v, p99 %v", loss, half, most)
+			half, most := took[len(took)/2], took[len(took)*95/100]
+			t.Logf("one-way time of a message beside bulk at loss %v: p50 %v, p95 %v", loss, half, most)
+			if half > 45*time.Millisecond || most > 100*time.Millisecond {
+				t.Errorf("loss %v: messages beside bulk take p50 %v, p95 %v", loss, half, most)
 			}
 		}
 		bulk.Reset(0)
@@ -253,7 +253,7 @@ func TestMuxForgets(t *testing.T) {
 
 // Losing the path stops everything; with a new one the stream goes on at once.
 func TestMuxPathChange(t *testing.T) {
-	inBubble(t, simModel{delay: 10 * time.Millisecond, rate: 100e6, queue: 300e3}, func(t *testing.T, p *muxPair) {
+	inBubble(t, simModel{delay: 10 * time.Millisecond, rate: 50e6, queue: 150e3}, func(t *testing.T, p *muxPair) {
 		s := p.open(p.a, "bulk")
 		go func() {
 			for {
@@ -323,7 +323,7 @@ func TestMuxPathChange(t *testing.T) {
 		if gap > 500*time.Millisecond {
 			t.Errorf("the stream stood still for %v after the new path was there", gap)
 		}
-		if got-before < 40<<20 {
+		if got-before < 18<<20 {
 			t.Errorf("%d MB in 5 s on the new path", (got-before)>>20)
 		}
 		s.Reset(0)
