@@ -43,13 +43,13 @@ func TestChangesDoNotRaceWithPackets(t *testing.T) {
 				seen := s.wantPacket(server, "open")
 				s.send(server, seen.String(), "answer")
 				for range 3 { // something else that happens at that instant
-					go pass(10*time.Millisecond + 1 - before)
+					go time.Sleep(10*time.Millisecond + 1 - before)
 				}
 				go func() {
-					pass(10*time.Millisecond + 1 - before)
+					time.Sleep(10*time.Millisecond + 1 - before)
 					tt.change(s)
 				}()
-				pass(time.Second)
+				time.Sleep(time.Second)
 				stats = s.Stats()
 			})
 			return stats

@@ -161,14 +161,13 @@ func (c *Conn) write(now int64, b []byte, to netip.AddrPort, ttl int) error {
 	case len(b) > maxDatagram:
 		return syscall.EMSGSIZE
 	}
-	from, err := c.host.source(c.local.Addr(), to.Addr())
-	if err != nil {
+	if err := c.host.sendable(c.local.Addr(), to.Addr()); err != nil {
 		return err
 	}
 	n := c.host.net
 	p := n.newPacket(b)
 	c.host.seq++
-	p.src, p.dst, p.ttl = netip.AddrPortFrom(from, c.local.Port()), to, ttl
+	p.src, p.dst, p.ttl = c.local, to, ttl
 	p.origin, p.seq, p.at = c.host, c.host.seq, now
 	n.ledger.sent++
 	n.outbox.add(p)

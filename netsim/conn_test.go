@@ -5,6 +5,7 @@ import (
 	"net"
 	"net/netip"
 	"os"
+	"sync"
 	"syscall"
 	"testing"
 	"testing/synctest"
@@ -102,9 +103,109 @@ func TestReceiveBufferIsBounded(t *testing.T) {
 		for range receiveBuffer/50000 + 10 {
 			w.send(a, "1.0.0.2:2", string(make([]byte, 50000)))
 		}
-		pass(time.Second)
+		time.Sleep(time.Second)
 		if w.Stats().Dropped[DropBuffer] == 0 {
 			t.Error("the buffer has no end")
 		}
 	})
+}
+
+// Headers count, so that empty datagrams do not wait without limit.
+func TestEmptyDatagramsFillTheBuffer(t *testing.T) {
+	inBubble(t, func(t *testing.T, w *world) {
+		a := w.listen(w.public("a", "1.0.0.1", Link{}), 1)
+		b := w.listen(w.public("b", "1.0.0.2", Link{}), 2)
+		_ = b.SetReadBuffer(10 * headers4)
+		for range 15 {
+			w.send(a, "1.0.0.2:2", "")
+		}
+		time.Sleep(time.Millisecond)
+		w.wantDrops(DropBuffer, 5)
+		for range 10 {
+			w.wantPacket(b, "")
+		}
+		w.wantNothing(b)
+	})
+}
+
+func TestTimeToLive(t *testing.T) {
+	inBubble(t, func(t *testing.T, w *world) {
+		a := w.listen(w.public("a", "1.0.0.1", Link{}), 1)
+		to := addrPort("1.0.0.1:1")
+		for ttl, want := range map[int]error{-1: syscall.EINVAL, 0: nil, 1: nil, 255: nil, 256: syscall.EINVAL} {
+			if err := a.WriteTTL([]byte("x"), to, ttl); !errors.Is(err, want) {
+				t.Errorf("TTL %d: %v, want %v", ttl, err, want)
+			}
+		}
+		for range 3 {
+			w.wantPacket(a, "x")
+		}
+	})
+}
+
+func TestImpossibleDestinations(t *testing.T) {
+	inBubble(t, func(t *testing.T, w *world) {
+		h := w.NewHost("a", w.Internet(), Link{}, addr("1.0.0.1"), addr("2001:db8::1"))
+		for _, tt := range []struct {
+			from, to string
+			want     error
+		}{
+			{"[::]:1", "1.0.0.2:0", syscall.EINVAL},
+			{"[::]:1", "0.0.0.0:1", syscall.EINVAL},
+			{"0.0.0.0:1", "[2001:db8::2]:1", syscall.EAFNOSUPPORT},
+			{"1.0.0.1:1", "[2001:db8::2]:1", syscall.EAFNOSUPPORT},
+			{"[2001:db8::1]:1", "1.0.0.2:1", syscall.EAFNOSUPPORT},
+			{"[2001:db8::1]:1", "[2001:db8::2]:1", nil},
+			{"[::]:1", "[::ffff:1.0.0.2]:1", nil},
+		} {
+			c := w.bind(h, addrPort(tt.from))
+			if _, err := c.WriteToUDPAddrPort([]byte("x"), addrPort(tt.to)); !errors.Is(err, tt.want) {
+				t.Errorf("from %s to %s: %v, want %v", tt.from, tt.to, err, tt.want)
+			}
+			_ = c.Close()
+		}
+		c := w.listen(h, 1)
+		if _, err := c.WriteToUDPAddrPort([]byte("x"), netip.AddrPort{}); !errors.Is(err, syscall.EINVAL) {
+			t.Errorf("to nowhere: %v", err)
+		}
+		if _, err := c.WriteTo([]byte("x"), &net.TCPAddr{}); !errors.Is(err, syscall.EINVAL) {
+			t.Errorf("to an address of TCP: %v", err)
+		}
+		if n, err := c.ReadBatch(nil, nil, nil); n != 0 || err != nil {
+			t.Errorf("read %d into no buffers, %v", n, err)
+		}
+	})
+}
+
+// Everything at once from everywhere, in real time, for the race detector.
+func TestConnIsForManyGoroutines(t *testing.T) {
+	w := newWorld(t, 1)
+	h := w.public("a", "1.0.0.1", Link{Jitter: time.Millisecond})
+	a := w.listen(h, 1)
+	var readers, writers sync.WaitGroup
+	for range 2 {
+		readers.Go(func() {
+			bufs, sizes, addrs := [][]byte{make([]byte, 9), make([]byte, 9)}, make([]int, 2), make([]netip.AddrPort, 2)
+			for {
+				if _, err := a.ReadBatch(bufs, sizes, addrs); errors.Is(err, net.ErrClosed) {
+					return
+				}
+			}
+		})
+	}
+	for i := range 4 {
+		writers.Go(func() {
+			for range 200 {
+				w.send(a, "1.0.0.1:1", "x")
+				_ = a.SetReadDeadline(time.Now().Add(time.Millisecond))
+				w.send(w.listen(h, 0), "1.0.0.1:1", "y")
+				h.SetLink(Link{Jitter: time.Duration(i)}, Link{})
+				w.Stats()
+				w.Digest()
+			}
+		})
+	}
+	writers.Wait()
+	_ = a.Close()
+	readers.Wait()
 }

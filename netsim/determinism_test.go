@@ -2,52 +2,90 @@ package netsim
 
 import (
 	"fmt"
+	"net/netip"
 	"runtime"
 	"testing"
 	"testing/synctest"
 	"time"
 )
 
-// scenario has four hosts behind NATs chatter over bad links, with goroutines
-// that race each other at every instant, and returns the digest.
+// bad is a link with everything that is left to chance.
+var bad = Link{Delay: 7 * time.Millisecond, Jitter: 3 * time.Millisecond, Loss: 0.05, Rate: 200_000, Queue: 200}
+
+// echo answers every packet, in the batches in which they come, a byte longer each time.
+func echo(c *Conn) {
+	const batch = 8
+	bufs, sizes, addrs := make([][]byte, batch), make([]int, batch), make([]netip.AddrPort, batch)
+	for i := range bufs {
+		bufs[i] = make([]byte, 300)
+	}
+	for {
+		n, err := c.ReadBatch(bufs, sizes, addrs)
+		if err != nil {
+			return
+		}
+		out := make([][]byte, n)
+		for i := range n {
+			// Who is in a batch with whom is part of the outcome.
+			out[i] = append(bufs[i][:min(sizes[i], 250)], byte(n))
+		}
+		_, _ = c.WriteBatch(out, addrs[:n])
+	}
+}
+
+// scenario has eight sockets behind four NATs, two of them behind a fifth,
+// chatter with a server and with each other over bad links, in goroutines that
+// race each other at every instant, while the network changes under them. It
+// returns the digest.
 func scenario(t *testing.T, seed uint64) (digest uint64) {
 	synctest.Test(t, func(t *testing.T) {
 		w := newWorld(t, seed)
-		bad := Link{Delay: 7 * time.Millisecond, Jitter: 3 * time.Millisecond, Loss: 0.05, Rate: 2_000_000}
 		server := w.listen(w.public("server", "2.0.0.1", bad), 1)
-		go func() { // answers everybody, and tells the last one of everybody
-			b := make([]byte, 2000)
-			for {
-				n, from, err := server.ReadFromUDPAddrPort(b)
-				if err != nil {
-					return
-				}
-				_, _ = server.WriteToUDPAddrPort(append(b[:n], '!'), from)
-			}
-		}()
+		go echo(server)
+		carrier := w.NewSegment("carrier")
+		w.router("carrier", w.Internet(), "1.0.1.1", carrier, NAT{Ports: RandomPorts, Hairpin: true})
+		var hosts []*Host
+		var routers []*Router
 		for i := range 4 {
-			h, _ := w.behind(fmt.Sprint(i), fmt.Sprintf("1.0.0.%d", i+1), NAT{Mapping: Behaviour(i % 3), Filtering: AddressAndPortDependent, Ports: RandomPorts})
-			h.SetLink(bad, bad)
+			outside, public := w.Internet(), fmt.Sprintf("1.0.0.%d", i+1)
+			if i%2 == 1 {
+				outside, public = carrier, fmt.Sprintf("100.64.0.%d", i+1)
+			}
+			home := w.NewSegment(fmt.Sprint(i))
+			routers = append(routers, w.router(fmt.Sprint(i), outside, public, home, NAT{
+				Mapping: Behaviour(i % 3), Filtering: Behaviour((i + 1) % 3), Ports: PortAllocation(i / 2), Timeout: 300 * time.Millisecond,
+			}))
+			hosts = append(hosts, w.NewHost(fmt.Sprint(i), home, bad, addr("192.168.1.2"), addr(fmt.Sprintf("2001:db8:%d::2", i+1))))
+		}
+		for i, h := range hosts {
 			for j := range 2 {
 				c := w.listen(h, uint16(5000+j))
+				go echo(c)
 				go func() {
-					b := make([]byte, 2000)
-					for {
-						n, from, err := c.ReadFromUDPAddrPort(b)
-						if err != nil {
-							return
-						}
-						if n < 200 {
-							_, _ = c.WriteToUDPAddrPort(b[:n], from)
-						}
+					for k := range 6 {
+						_, _ = c.WriteToUDPAddrPort(fmt.Append(nil, "hello ", i, j, k), addrPort("2.0.0.1:1"))
+						_, _ = c.WriteToUDPAddrPort(fmt.Append(nil, "hello ", i, j, k), addrPort(fmt.Sprintf("[2001:db8:%d::2]:5001", (i+1)%4+1)))
+						time.Sleep(100 * time.Millisecond)
 					}
 				}()
-				for k := range 3 {
-					w.send(c, "2.0.0.1:1", fmt.Sprint("hello ", i, j, k))
-				}
 			}
 		}
-		pass(2 * time.Second)
+		// At the very instants at which the goroutines above write.
+		for i, do := range []func(){
+			routers[0].Rebind,
+			func() { w.Partition(hosts[2], hosts[3]) },
+			func() { hosts[1].SetLink(bad, Link{}) },
+			func() { hosts[3].SetAddrs(addr("192.168.1.7")) },
+			func() { w.Heal(hosts[2], hosts[3]) },
+			func() { hosts[0].Move(w.Internet(), addr("1.0.0.9")) },
+		} {
+			time.AfterFunc(time.Duration(i)*100*time.Millisecond, do)
+		}
+		time.Sleep(time.Second)
+		s := w.Stats()
+		if s.Delivered < 300 || s.Dropped[DropLoss] == 0 || s.Dropped[DropQueue] == 0 || s.Dropped[DropFiltered]+s.Dropped[DropNoMapping] == 0 {
+			t.Errorf("not much happens in this scenario: %+v", s)
+		}
 		digest = w.Digest()
 		w.close()
 	})

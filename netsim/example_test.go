@@ -5,7 +5,7 @@ import (
 	"net/netip"
 	"time"
 
-	"github.com/2xppg/xppg/netsim"
+	"github.com/2xppg/xppg/netsim" //nolint:depguard // an example is written as its readers would
 )
 
 // A host behind a NAT asks a server which address it is seen with.

@@ -32,11 +32,6 @@ func (w *world) close() {
 	}
 }
 
-// pass lets virtual time pass.
-func pass(d time.Duration) {
-	time.Sleep(d) //nolint:forbidigo // tests run in bubbles, where this takes no time
-}
-
 func addr(s string) netip.Addr { return netip.MustParseAddr(s) }
 
 func addrPort(s string) netip.AddrPort { return netip.MustParseAddrPort(s) }

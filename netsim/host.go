@@ -34,9 +34,9 @@ func (n *Network) NewHost(name string, s *Segment, l Link, addrs ...netip.Addr) 
 	n.mu.Lock()
 	defer n.mu.Unlock()
 	h := &Host{net: n, id: len(n.hosts), name: name, bound: sockets{}, open: sockets{}, ephemeral: firstEphemeral}
-	h.port = &iface{segment: s, up: newPipe(l), down: newPipe(l), node: h}
+	h.port = attach(s, l, h)
 	n.hosts = append(n.hosts, h)
-	h.attach(s, addrs)
+	h.settle(s, addrs)
 	return h
 }
 
@@ -59,7 +59,7 @@ func (h *Host) Addrs() []netip.Addr {
 func (h *Host) SetAddrs(addrs ...netip.Addr) {
 	h.net.mu.Lock()
 	defer h.net.mu.Unlock()
-	h.attach(h.segment, addrs)
+	h.settle(h.segment, addrs)
 }
 
 // Move attaches the host to another segment, with other addresses, as when a
@@ -67,11 +67,11 @@ func (h *Host) SetAddrs(addrs ...netip.Addr) {
 func (h *Host) Move(s *Segment, addrs ...netip.Addr) {
 	h.net.mu.Lock()
 	defer h.net.mu.Unlock()
-	h.attach(s, addrs)
+	h.settle(s, addrs)
 }
 
-// attach moves the host from where it is, if anywhere.
-func (h *Host) attach(s *Segment, addrs []netip.Addr) {
+// settle moves the host from where it is, if anywhere.
+func (h *Host) settle(s *Segment, addrs []netip.Addr) {
 	from, old, addrs := h.segment, h.addrs, unmapped(addrs)
 	for _, a := range old {
 		from.takeBack(a, h.port)
@@ -147,33 +147,56 @@ func (h *Host) bind(addr netip.Addr, port uint16) (uint16, error) {
 	return port, nil
 }
 
-// source returns the address from which a socket bound to from sends to dst.
-func (h *Host) source(from, dst netip.Addr) (netip.Addr, error) {
-	switch {
-	case from.Is4() && !dst.Is4(), from.Is6() && !from.IsUnspecified() && dst.Is4():
-		return from, syscall.EAFNOSUPPORT
-	case !from.IsUnspecified() && slices.Contains(h.addrs, from):
-		return from, nil
-	case !from.IsUnspecified(): // it had the address once
-		return from, syscall.EADDRNOTAVAIL
-	case slices.Contains(h.addrs, dst):
-		return dst, nil
+// sendable returns why a socket bound to an address cannot send to another
+// one, or nil. Addresses that were there until this instant count, so that an
+// error does not depend on who comes first: the call or a change of addresses.
+func (h *Host) sendable(from, dst netip.Addr) error {
+	if both := from.Is6() && from.IsUnspecified(); !both && from.Is4() != dst.Is4() {
+		return syscall.EAFNOSUPPORT
 	}
-	for _, a := range h.addrs {
+	if source(h.addrs, from, dst).IsValid() || source(h.local, from, dst).IsValid() {
+		return nil
+	}
+	if from.IsUnspecified() {
+		return syscall.ENETUNREACH
+	}
+	return syscall.EADDRNOTAVAIL // it had the address once
+}
+
+// source returns which of a host's addresses a socket bound to from sends from.
+// The result is invalid when none will do.
+func source(addrs []netip.Addr, from, dst netip.Addr) netip.Addr {
+	switch {
+	case slices.Contains(addrs, from):
+		return from
+	case !from.IsUnspecified():
+		return netip.Addr{}
+	case slices.Contains(addrs, dst):
+		return dst
+	}
+	for _, a := range addrs {
 		if a.Is4() == dst.Is4() {
-			return a, nil
+			return a
 		}
 	}
-	return from, syscall.ENETUNREACH
+	return netip.Addr{}
 }
 
 // depart starts the way of a packet that one of the sockets wrote.
 func (h *Host) depart(at int64, p *packet) {
-	if slices.Contains(h.local, p.dst.Addr()) {
-		h.receive(at, h.port, p)
-		return
+	from := source(h.local, p.src.Addr(), p.dst.Addr())
+	if from.IsValid() {
+		p.src = netip.AddrPortFrom(from, p.src.Port())
 	}
-	h.port.send(at, p)
+	h.net.ledger.note(p.at, p, fateSent)
+	switch {
+	case !from.IsValid(): // the address went away as the packet was written
+		h.net.drop(at, p, DropNoRoute)
+	case slices.Contains(h.local, p.dst.Addr()):
+		h.receive(at, h.port, p)
+	default:
+		h.port.send(at, p)
+	}
 }
 
 // receive implements node.

@@ -3,7 +3,6 @@ package netsim
 import (
 	"encoding/binary"
 	"fmt"
-	"hash/crc32"
 	"net/netip"
 	"strings"
 )
@@ -79,8 +78,6 @@ func (l *ledger) check() error {
 	return fmt.Errorf("netsim: the ledger does not balance: %d sent, %d delivered%s", l.sent, l.delivered, b.String())
 }
 
-var castagnoli = crc32.MakeTable(crc32.Castagnoli)
-
 // fate is what happens to a packet at one moment.
 type fate uint64
 
@@ -96,7 +93,7 @@ func (l *ledger) note(at int64, p *packet, what fate) {
 	l.mix(uint64(what))
 	l.mixAddr(p.src)
 	l.mixAddr(p.dst)
-	l.mix(uint64(len(p.data))<<32 | uint64(crc32.Checksum(p.data, castagnoli)))
+	l.mix(uint64(len(p.data))<<32 | uint64(p.sum))
 }
 
 func (l *ledger) mixAddr(a netip.AddrPort) {
@@ -127,7 +124,7 @@ func (n *Network) Stats() Stats {
 	defer n.mu.Unlock()
 	s := Stats{
 		Sent: n.ledger.sent, Delivered: n.ledger.delivered,
-		UnderWay: uint64(len(n.events) + n.outbox.waiting()), Dropped: map[DropReason]uint64{},
+		UnderWay: uint64(n.arrivals.packets + n.outbox.waiting()), Dropped: map[DropReason]uint64{},
 	}
 	for r, d := range n.ledger.dropped {
 		if d > 0 {

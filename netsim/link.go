@@ -34,9 +34,10 @@ func (l Link) withDefaults() Link {
 // pipe is one direction of a link at work.
 type pipe struct {
 	Link
-	busy      int64 // until when the bits of accepted packets take
-	last      int64 // when the last packet arrives, which none overtakes
-	scheduled int64 // the same of those that wait among the events
+	to   place
+	line packetQueue // packets under way
+	busy int64       // until when the bits of accepted packets take
+	last int64       // when the last packet arrives, which none overtakes
 }
 
 func newPipe(l Link) *pipe { return &pipe{Link: l.withDefaults()} }
@@ -61,8 +62,8 @@ func (l *pipe) enqueue(at int64, size int) (departs int64, ok bool) {
 	return l.busy, true
 }
 
-// carry sends p to where it arrives, or drops it. n.mu is held.
-func (n *Network) carry(at int64, l *pipe, p *packet, where place) {
+// carry sends p to the other end of a pipe, or drops it. n.mu is held.
+func (n *Network) carry(at int64, l *pipe, p *packet) {
 	size := p.size()
 	if size > l.MTU {
 		n.drop(at, p, DropMTU)
@@ -83,10 +84,9 @@ func (n *Network) carry(at int64, l *pipe, p *packet, where place) {
 	}
 	arrives = max(arrives, l.last)
 	l.last = arrives
-	if arrives == at && l.scheduled < at {
-		where.arrive(at, p)
+	if arrives == at && l.line.empty() {
+		l.to.arrive(at, p)
 		return
 	}
-	l.scheduled = arrives
-	n.schedule(arrives, p, where)
+	n.arrivals.add(arrives, p, l)
 }

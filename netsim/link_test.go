@@ -49,9 +49,9 @@ func TestLossJitterAndOrder(t *testing.T) {
 		const n = 5000
 		for i := range n {
 			w.send(a, "1.0.0.2:2", fmt.Sprintf("%06d", i))
-			pass(time.Millisecond)
+			time.Sleep(time.Millisecond)
 		}
-		pass(time.Second)
+		time.Sleep(time.Second)
 		lost := float64(w.Stats().Dropped[DropLoss]) / n
 		if lost < 0.18 || lost > 0.22 {
 			t.Errorf("lost %.3f, want 0.2", lost)
@@ -64,6 +64,124 @@ func TestLossJitterAndOrder(t *testing.T) {
 				t.Fatalf("%q after %q (%v)", buf[:k], last, err)
 			}
 			last = string(buf[:k])
+		}
+	})
+}
+
+// IPv6 headers are longer: 1,000 bytes take 8.384 ms at 1 Mbit/s.
+func TestRateCountsHeaders(t *testing.T) {
+	for _, tt := range []struct {
+		to   string
+		want time.Duration
+	}{{"1.0.0.2:2", 8224 * time.Microsecond}, {"[2001:db8::2]:2", 8384 * time.Microsecond}} {
+		inBubble(t, func(t *testing.T, w *world) {
+			a := w.listen(w.NewHost("a", w.Internet(), Link{Rate: 1_000_000}, addr("1.0.0.1"), addr("2001:db8::1")), 1)
+			b := w.listen(w.NewHost("b", w.Internet(), Link{}, addr("1.0.0.2"), addr("2001:db8::2")), 2)
+			start := time.Now()
+			w.send(a, tt.to, string(make([]byte, 1000)))
+			w.wantPacket(b, string(make([]byte, 1000)))
+			if took := time.Since(start); took != tt.want+1 {
+				t.Errorf("%v, want %v", took, tt.want)
+			}
+		})
+	}
+}
+
+// A sender that offers three times the rate gets the rate, and a full queue's delay.
+func TestRateUnderOverload(t *testing.T) {
+	inBubble(t, func(t *testing.T, w *world) {
+		const rate, queue = 8_000_000, 50_000 // a byte takes a microsecond, the queue 50 ms
+		a := w.listen(w.public("a", "1.0.0.1", Link{Rate: rate, Queue: queue, Delay: 10 * time.Millisecond}), 1)
+		b := w.listen(w.public("b", "1.0.0.2", Link{}), 2)
+		text := make([]byte, 1000-headers4)
+		for range 3000 {
+			w.send(a, "1.0.0.2:2", string(text))
+			time.Sleep(time.Second / 3000)
+		}
+		if got := w.Stats().Delivered; got < 980 || got > 1000 {
+			t.Errorf("%d packets of 1,000 bytes in a second", got)
+		}
+		end := time.Now()
+		_ = b.SetReadDeadline(end.Add(time.Second))
+		var last time.Time
+		for buf := make([]byte, 2000); ; last = time.Now() {
+			if _, _, err := b.ReadFrom(buf); err != nil {
+				break
+			}
+		}
+		if late := last.Sub(end); late < 59*time.Millisecond || late > 61*time.Millisecond {
+			t.Errorf("the last packet comes %v after it was sent: a full queue and the delay are 60 ms", late)
+		}
+	})
+}
+
+func TestIdleLinkTakesWhatIsLargerThanItsQueue(t *testing.T) {
+	l := newPipe(Link{Rate: 8_000, Queue: 100})
+	if departs, ok := l.enqueue(0, 1000); !ok || departs != int64(time.Second) {
+		t.Errorf("departs at %d, %v", departs, ok)
+	}
+	if _, ok := l.enqueue(int64(time.Second)-int64(10*time.Millisecond), 91); ok {
+		t.Error("10 bytes wait and 91 came in, of 100")
+	}
+	if departs, ok := l.enqueue(int64(time.Second)-int64(10*time.Millisecond), 90); !ok || departs != int64(1090*time.Millisecond) {
+		t.Errorf("departs at %d, %v", departs, ok)
+	}
+}
+
+func TestDefaultQueue(t *testing.T) {
+	for rate, want := range map[int64]int{0: 64 << 10, 1_000_000: 64 << 10, 100_000_000: 1_250_000} {
+		if l := (Link{Rate: rate}).withDefaults(); l.Queue != want || l.MTU != 1500 {
+			t.Errorf("at %d bit/s: %+v", rate, l)
+		}
+	}
+}
+
+// Each direction is a link of its own, and a change leaves alone what is under way.
+func TestSetLink(t *testing.T) {
+	inBubble(t, func(t *testing.T, w *world) {
+		ha := w.public("a", "1.0.0.1", Link{Delay: time.Second})
+		a, b := w.listen(ha, 1), w.listen(w.public("b", "1.0.0.2", Link{}), 2)
+		start := time.Now()
+		wantAfter := func(c *Conn, text string, d time.Duration) {
+			t.Helper()
+			_ = c.SetReadDeadline(time.Time{})
+			buf := make([]byte, 20)
+			if n, _, err := c.ReadFrom(buf); err != nil || string(buf[:n]) != text || time.Since(start) != d {
+				t.Errorf("%q after %v (%v), want %q after %v", buf[:n], time.Since(start), err, text, d)
+			}
+		}
+		w.send(a, "1.0.0.2:2", "old link")
+		time.Sleep(100 * time.Millisecond)
+		ha.SetLink(Link{Delay: 10 * time.Millisecond}, Link{Delay: 20 * time.Millisecond})
+		w.send(a, "1.0.0.2:2", "behind it")
+		w.send(b, "1.0.0.1:1", "down")
+		wantAfter(a, "down", 120*time.Millisecond+1)
+		wantAfter(b, "old link", time.Second+1)
+		wantAfter(b, "behind it", time.Second+1) // nothing overtakes
+		w.send(a, "1.0.0.2:2", "new link")
+		wantAfter(b, "new link", 1010*time.Millisecond+2)
+	})
+}
+
+func TestJitterIsSpread(t *testing.T) {
+	inBubble(t, func(t *testing.T, w *world) {
+		a := w.listen(w.public("a", "1.0.0.1", Link{Delay: time.Millisecond, Jitter: 10 * time.Millisecond}), 1)
+		b := w.listen(w.public("b", "1.0.0.2", Link{}), 2)
+		var sum time.Duration
+		const n = 2000
+		for range n {
+			start := time.Now()
+			w.send(a, "1.0.0.2:2", "x")
+			w.wantPacket(b, "x")
+			took := time.Since(start) - time.Millisecond - 1
+			if took < 0 || took > 10*time.Millisecond {
+				t.Fatalf("jitter of %v", took)
+			}
+			sum += took
+			time.Sleep(20 * time.Millisecond)
+		}
+		if mean := sum / n; mean < 4700*time.Microsecond || mean > 5300*time.Microsecond {
+			t.Errorf("mean jitter %v of 10 ms", mean)
 		}
 	})
 }

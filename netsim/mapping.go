@@ -66,7 +66,7 @@ func (t *table) add(at int64, key mappingKey, allocate func() (netip.AddrPort, b
 				t.remove(m)
 			}
 		}
-		t.sweep = max(firstSweep, 2*len(t.byKey))
+		t.sweep = nextSweep(len(t.byKey))
 	}
 	if len(t.byKey) >= maxMappings {
 		return nil
@@ -80,6 +80,10 @@ func (t *table) add(at int64, key mappingKey, allocate func() (netip.AddrPort, b
 	return m
 }
 
+// nextSweep returns how many entries there may be until it pays to look for
+// expired ones again, when so many are left.
+func nextSweep(left int) int { return min(max(firstSweep, 2*left), maxMappings) }
+
 // admit lets a peer answer.
 func (t *table) admit(at int64, m *mapping, peer netip.AddrPort) {
 	m.peers[peer] = at
@@ -91,7 +95,7 @@ func (t *table) admit(at int64, m *mapping, peer netip.AddrPort) {
 			delete(m.peers, p)
 		}
 	}
-	m.sweep = max(firstSweep, 2*len(m.peers))
+	m.sweep = nextSweep(len(m.peers))
 	if len(m.peers) > maxMappings {
 		delete(m.peers, peer)
 	}

@@ -55,3 +55,15 @@ func testNAT(t *testing.T, w *world, nat NAT) {
 		t.Errorf("%v to one address, %v to another", seen, other)
 	}
 }
+
+func TestNamesOfBehaviours(t *testing.T) {
+	for got, want := range map[fmt.Stringer]string{
+		EndpointIndependent: "endpoint-independent", AddressDependent: "address-dependent",
+		AddressAndPortDependent: "address-and-port-dependent", Behaviour(9): "Behaviour(9)",
+		PreservePorts: "preserve", RandomPorts: "random", PortAllocation(9): "PortAllocation(9)",
+	} {
+		if got.String() != want {
+			t.Errorf("%s, want %s", got, want)
+		}
+	}
+}

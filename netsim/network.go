@@ -1,8 +1,9 @@
 package netsim
 
 import (
-	"errors"
+	"fmt"
 	"math/rand/v2"
+	"net"
 	"sync"
 	"time"
 )
@@ -20,11 +21,9 @@ type Network struct {
 	rand      *rand.Rand
 	internet  *Segment
 	hosts     []*Host
-	routers   []*Router
 	changes   changes
 	outbox    outbox
-	events    eventHeap
-	order     uint64 // counts events, so that those of one instant keep their order
+	arrivals  arrivals
 	free      *packet
 	ready     []*Conn // that got packets in this turn
 	partition map[[2]*Host]bool
@@ -77,8 +76,9 @@ func (n *Network) Close() error {
 	for n.outbox.waiting() > 0 {
 		n.drop(n.now(), n.outbox.take(), DropClosed)
 	}
-	for len(n.events) > 0 {
-		n.drop(n.now(), n.events.pop().packet, DropClosed)
+	for n.arrivals.packets > 0 {
+		p, _ := n.arrivals.next()
+		n.drop(n.now(), p, DropClosed)
 	}
 	return n.ledger.check()
 }
@@ -108,4 +108,4 @@ func (n *Network) poke() {
 	}
 }
 
-var errNetworkClosed = errors.New("netsim: the network is closed")
+var errNetworkClosed = fmt.Errorf("netsim: the network is closed: %w", net.ErrClosed)

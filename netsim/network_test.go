@@ -1,7 +1,11 @@
 package netsim
 
 import (
+	"errors"
+	"net"
+	"net/netip"
 	"testing"
+	"testing/synctest"
 	"time"
 )
 
@@ -27,5 +31,76 @@ func TestRealTime(t *testing.T) {
 	w.wantPacket(b, "hi")
 	if took := time.Since(start); took < 5*time.Millisecond {
 		t.Errorf("took %v, less than the link's delay", took)
+	}
+}
+
+// A partition holds whatever the way, and for what is under way.
+func TestPartitionThroughNAT(t *testing.T) {
+	inBubble(t, func(t *testing.T, w *world) {
+		h, _ := w.behind("a", "1.0.0.1", NAT{})
+		hs := w.public("s", "2.0.0.1", Link{Delay: 100 * time.Millisecond})
+		other := w.listen(w.public("other", "2.0.0.2", Link{}), 1)
+		a, s := w.listen(h, 5000), w.listen(hs, 1)
+		w.send(a, "2.0.0.1:1", "x")
+		w.send(s, w.wantPacket(s, "x").String(), "under way")
+		time.Sleep(50 * time.Millisecond)
+		w.Partition(hs, h)
+		w.wantNothing(a)
+		w.send(a, "2.0.0.1:1", "lost")
+		w.wantNothing(s)
+		w.wantDrops(DropPartitioned, 2)
+		w.send(other, "1.0.0.1:5000", "others get through")
+		w.wantPacket(a, "others get through")
+		w.Heal(h, hs)
+		w.send(s, "1.0.0.1:5000", "again")
+		w.wantPacket(a, "again")
+	})
+}
+
+func TestClose(t *testing.T) {
+	inBubble(t, func(t *testing.T, w *world) {
+		h := w.public("a", "1.0.0.1", Link{Delay: time.Hour})
+		a := w.listen(h, 1)
+		w.send(a, "1.0.0.2:1", "under way")
+		time.Sleep(time.Second)
+		w.send(a, "1.0.0.2:1", "just written")
+		errc := make(chan error)
+		go func() {
+			_, _, err := a.ReadFrom(make([]byte, 1))
+			errc <- err
+		}()
+		synctest.Wait()
+		if err := w.Close(); err != nil {
+			t.Error(err)
+		}
+		if err := <-errc; !errors.Is(err, net.ErrClosed) {
+			t.Errorf("a read that waited: %v", err)
+		}
+		w.wantDrops(DropClosed, 2)
+		if _, err := a.WriteToUDPAddrPort([]byte("x"), addrPort("1.0.0.2:1")); !errors.Is(err, net.ErrClosed) {
+			t.Errorf("a write afterwards: %v", err)
+		}
+		if _, err := h.ListenUDP(netip.AddrPort{}); !errors.Is(err, net.ErrClosed) {
+			t.Errorf("a socket afterwards: %v", err)
+		}
+		h.SetLink(Link{}, Link{}) // does nothing, and does not hang
+		w.Partition(h, h)
+	})
+}
+
+// An hour of keepalives costs what its packets cost, not what its time costs.
+func TestAnHourIsShort(t *testing.T) {
+	start := time.Now()
+	inBubble(t, func(t *testing.T, w *world) {
+		h, _ := w.behind("a", "1.0.0.1", NAT{Timeout: 30 * time.Second})
+		a, s := w.listen(h, 5000), w.listen(w.public("s", "2.0.0.1", Link{}), 1)
+		for range 180 {
+			w.send(a, "2.0.0.1:1", "alive")
+			w.wantPacket(s, "alive")
+			time.Sleep(20 * time.Second)
+		}
+	})
+	if took := time.Since(start); took > 5*time.Second {
+		t.Errorf("an hour takes %v", took)
 	}
 }

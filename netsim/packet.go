@@ -1,6 +1,7 @@
 package netsim
 
 import (
+	"hash/crc32"
 	"net/netip"
 )
 
@@ -19,13 +20,18 @@ const (
 
 // A packet is a UDP datagram under way. Packets are pooled by the network.
 type packet struct {
-	src, dst netip.AddrPort
+	src, dst netip.AddrPort // src is what its socket is bound to until it departs
 	data     []byte
 	ttl      int
 	origin   *Host
 	at       int64  // when it was written
 	seq      uint64 // counts what its host wrote
+	sum      uint32 // of data, for the digest
 	next     *packet
+
+	// While it is in a pipe.
+	arrives int64
+	order   uint64
 }
 
 // size is how many bytes the packet takes up on a link.
@@ -35,6 +41,8 @@ func (p *packet) size() int {
 	}
 	return len(p.data) + headers6
 }
+
+var castagnoli = crc32.MakeTable(crc32.Castagnoli)
 
 // newPacket takes a packet from the pool and copies data. n.mu is held.
 func (n *Network) newPacket(data []byte) *packet {
@@ -46,6 +54,7 @@ func (n *Network) newPacket(data []byte) *packet {
 		p.next = nil
 	}
 	p.data = append(p.data[:0], data...)
+	p.sum = crc32.Checksum(p.data, castagnoli)
 	return p
 }
 

@@ -38,8 +38,8 @@ func (n *Network) NewRouter(name string, cfg RouterConfig) *Router {
 		net: n, name: name, nat: newTable(cfg.NAT), wall: newTable(cfg.NAT.firewall()),
 		addrs: unmapped(cfg.OutsideAddrs), homes: map[netip.Addr]netip.Addr{},
 	}
-	r.outside = &iface{segment: cfg.Outside, up: newPipe(cfg.Link), down: newPipe(cfg.Link), node: r}
-	r.inside = &iface{segment: cfg.Inside, up: newPipe(Link{}), down: newPipe(Link{}), node: r}
+	r.outside = attach(cfg.Outside, cfg.Link, r)
+	r.inside = attach(cfg.Inside, Link{}, r)
 	cfg.Inside.router = r
 	visible := slices.Clone(r.addrs)
 	for a := range cfg.Inside.given { // hosts that were there before

@@ -8,12 +8,6 @@ import (
 // never is later than everything.
 const never = math.MaxInt64
 
-// schedule lets p arrive at a place later. n.mu is held.
-func (n *Network) schedule(at int64, p *packet, where place) {
-	n.order++
-	n.events.push(event{at: at, order: n.order, packet: p, place: where})
-}
-
 // run is the scheduler: it moves packets until the network closes.
 func (n *Network) run() {
 	defer close(n.done)
@@ -50,26 +44,21 @@ func (n *Network) turn() (next int64) {
 	now := n.now()
 	n.outbox.settle(now)
 	for {
-		change, write, event := n.changes.due(), n.outbox.due(), n.events.due()
-		switch next = min(change, write, event); {
+		change, write, arrival := n.changes.due(), n.outbox.due(), n.arrivals.due()
+		switch next = min(change, write, arrival); {
 		case next > now:
 			n.wakeReaders()
 			return next
 		case next == change:
 			n.changes.next()
 		case next == write:
-			n.send(next, n.outbox.take())
+			p := n.outbox.take()
+			p.origin.depart(next, p)
 		default:
-			e := n.events.pop()
-			e.place.arrive(e.at, e.packet)
+			p, l := n.arrivals.next()
+			l.to.arrive(next, p)
 		}
 	}
-}
-
-// send starts the way of a packet.
-func (n *Network) send(at int64, p *packet) {
-	n.ledger.note(at-1, p, fateSent)
-	p.origin.depart(at, p)
 }
 
 // wakeReaders wakes those who wait for the packets delivered in this turn: all

@@ -28,6 +28,13 @@ type iface struct {
 	node     node
 }
 
+// attach makes the interface of a node, with a link in both directions.
+func attach(s *Segment, l Link, to node) *iface {
+	i := &iface{segment: s, up: newPipe(l), down: newPipe(l), node: to}
+	i.up.to, i.down.to = (*raised)(i), i
+	return i
+}
+
 // node takes in what comes down an interface.
 type node interface {
 	receive(at int64, from *iface, p *packet)
@@ -38,7 +45,7 @@ func (i *iface) arrive(at int64, p *packet) { i.node.receive(at, i, p) }
 
 // send sends a packet up the link.
 func (i *iface) send(at int64, p *packet) {
-	i.segment.net.carry(at, i.up, p, (*raised)(i))
+	i.segment.net.carry(at, i.up, p)
 }
 
 // raised is an interface seen from its segment: packets that came up its link
@@ -55,7 +62,7 @@ func (r *raised) arrive(at int64, p *packet) {
 		s.net.drop(at, p, DropNoRoute)
 		return
 	}
-	s.net.carry(at, to.down, p, to)
+	s.net.carry(at, to.down, p)
 }
 
 // give reserves an address for i, also on the segments further out to which
