@@ -134,8 +134,7 @@ func (h *handshaker) newDial(now time.Time, peer PeerID, rekeys *Link) (*dial, e
 	}
 	d.initiator, err = newInitiator(h.cfg, peer, index, func(peer PeerID, theirs *Hello) Hello {
 		if theirs != nil {
-			id := parseLinkID(theirs.LinkID)
-			d.local = h.localID(d.answeredAt, peer, &id)
+			d.local = h.localID(d.answeredAt, peer, &remoteID{parseLinkID(theirs.LinkID), true})
 		}
 		return h.hello(d.local, d.answering)
 	})
@@ -246,7 +245,7 @@ func (h *handshaker) answer(now time.Time, d *dial, p *inPacket) {
 		d.fulfil(l, nil)
 		return
 	}
-	l, made, err := h.linkFor(now, est.peer, d.local, parseLinkID(est.hello.LinkID))
+	l, made, err := h.linkFor(now, est.peer, d.local, remoteID{parseLinkID(est.hello.LinkID), d.peer.IsZero()})
 	if err != nil {
 		h.e.table.dropIndex(d.index)
 		d.fulfil(nil, err)

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"io"
+	"math/rand/v2"
 	"net"
 	"net/netip"
 	"slices"
@@ -291,6 +292,40 @@ func TestSimultaneousDial(t *testing.T) {
 				})
 			})
 		}
+	}
+}
+
+// The same with loss and at any moment: whatever gets lost, the two calls lead to one link that lasts.
+func TestSimultaneousDialUnderLoss(t *testing.T) {
+	for seed := range uint64(30) {
+		inSeededWorld(t, seed, 100*time.Millisecond, func(w *world) {
+			w.link.Loss = 0.1
+			random := rand.New(seeded(byte(seed)))
+			a, b := w.node(1), w.node(2)
+			call := func(x, y *node, after time.Duration, byKey bool, result chan<- *Link) {
+				w.sleep(after)
+				if byKey {
+					result <- x.dial(y)
+				} else {
+					result <- x.join(y)
+				}
+			}
+			one, two := make(chan *Link), make(chan *Link)
+			go call(a, b, time.Duration(random.IntN(400))*time.Millisecond, random.IntN(2) == 0, one)
+			go call(b, a, time.Duration(random.IntN(400))*time.Millisecond, random.IntN(2) == 0, two)
+			l, m := <-one, <-two
+			w.serveEcho(l)
+			w.serveEcho(m)
+			w.wantEcho(l)
+			w.wantEcho(m)
+			w.sleep(2 * time.Hour)
+			if l.Err() != nil || m.Err() != nil || len(a.Links()) != 1 || len(b.Links()) != 1 {
+				w.Fatalf("seed %d: links ended: %v, %v", seed, l.Err(), m.Err())
+			}
+			if l.Initiator() == m.Initiator() {
+				w.Errorf("seed %d: both ends say Initiator = %v", seed, l.Initiator())
+			}
+		})
 	}
 }
 

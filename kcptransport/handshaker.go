@@ -21,9 +21,6 @@ const (
 	rejectsBurst     = 50
 )
 
-// provisionalTime is for how long a link whose number the peer could not know yet (XX2 was sent before the peer was known) accepts any number.
-const provisionalTime = 10 * time.Second
-
 // handshaker makes the links of an endpoint. All of its state belongs to one goroutine.
 type handshaker struct {
 	e       *Endpoint
@@ -220,7 +217,7 @@ func (h *handshaker) hello(id linkID, observed netip.AddrPort) Hello {
 
 // localID returns what to call the link to peer: all handshakes with a peer that may become the same link use the
 // same ID. theirs is what the peer calls it, nil when it did not say.
-func (h *handshaker) localID(now time.Time, peer PeerID, theirs *linkID) linkID {
+func (h *handshaker) localID(now time.Time, peer PeerID, theirs *remoteID) linkID {
 	if l := h.e.table.link(peer); l != nil && theirs != nil && l.isSame(*theirs, now) {
 		return l.local
 	}
@@ -230,27 +227,20 @@ func (h *handshaker) localID(now time.Time, peer PeerID, theirs *linkID) linkID 
 	if r := h.pending.byPeer(peer, theirs); r != nil {
 		return r.local
 	}
+	return h.newID()
+}
+
+func (h *handshaker) newID() linkID {
 	h.number++
 	return linkID{h.boot, h.number}
 }
 
-// isSame reports whether a session of which the peer says that it belongs to its link theirs belongs to l.
-func (l *Link) isSame(theirs linkID, now time.Time) bool {
-	switch {
-	case l.remote.boot != theirs.boot:
-		return false
-	case l.remote.known() && theirs.known():
-		return l.remote.number == theirs.number
-	}
-	return now.Sub(l.created) < provisionalTime
-}
-
 // linkFor returns the link that a completed handshake belongs to. It makes one if need be, in the place of one that
 // the peer knows nothing of any more.
-func (h *handshaker) linkFor(now time.Time, peer PeerID, local, remote linkID) (l *Link, made bool, err error) {
+func (h *handshaker) linkFor(now time.Time, peer PeerID, local linkID, remote remoteID) (l *Link, made bool, err error) {
 	old := h.e.table.link(peer)
 	if old != nil && old.isSame(remote, now) {
-		if remote.known() {
+		if !remote.guess {
 			old.remote = remote
 		}
 		return old, false, nil

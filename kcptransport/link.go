@@ -24,7 +24,7 @@ type Link struct {
 	watchers  pathWatchers
 	done      chan struct{} // closed when the run loop has ended
 
-	remote  linkID    // the peer's; used by the endpoint's handshaker only
+	remote  remoteID  // used by the endpoint's handshaker only
 	created time.Time // likewise
 
 	mu   sync.Mutex // guards view and err
@@ -57,7 +57,7 @@ func (l *Link) learn(m sessionMessage) {
 }
 
 // newLink prepares a link whose run loop starts with run. seed makes its tokens.
-func newLink(ep *Endpoint, peer PeerID, local, remote linkID, random io.Reader, now time.Time) (*Link, *linkLoop, error) {
+func newLink(ep *Endpoint, peer PeerID, local linkID, remote remoteID, random io.Reader, now time.Time) (*Link, *linkLoop, error) {
 	var seed [32]byte
 	if _, err := io.ReadFull(random, seed[:]); err != nil {
 		return nil, nil, fmt.Errorf("kcptransport: link to %s: reading random bytes: %w", peer.Short(), err)

@@ -24,7 +24,7 @@ type responding struct {
 	key     firstKey
 	index   uint32
 	answer  []byte
-	local   linkID // ours; number 0 in XX until it is confirmed
+	local   linkID // ours; in XX a guess
 	began   time.Time
 	early   packetList
 }
@@ -59,13 +59,13 @@ func (p *responders) remove(r *responding) {
 
 // byPeer returns a handshake that came from peer, so that we call the link the same in all of them; theirs, unless
 // nil, is how the peer must call it.
-func (p *responders) byPeer(peer PeerID, theirs *linkID) *responding {
+func (p *responders) byPeer(peer PeerID, theirs *remoteID) *responding {
 	for _, r := range p.order {
 		est := r.pending.established()
-		if est == nil || est.peer != peer || !r.local.known() {
+		if est == nil || est.peer != peer {
 			continue
 		}
-		if id := parseLinkID(est.hello.LinkID); theirs == nil || id == *theirs || !theirs.known() && theirs.boot == id.boot {
+		if theirs == nil || theirs.matches(remoteID{linkID: parseLinkID(est.hello.LinkID)}) {
 			return r
 		}
 	}
@@ -102,11 +102,12 @@ func (h *handshaker) first(now time.Time, p *inPacket) {
 	if err != nil {
 		return
 	}
-	r := &responding{key: key, index: index, began: now, local: linkID{boot: h.boot}}
+	r := &responding{key: key, index: index, began: now}
 	r.answer, r.pending, err = respond(h.cfg, b, index, func(peer PeerID, theirs *Hello) Hello {
-		if theirs != nil {
-			id := parseLinkID(theirs.LinkID)
-			r.local = h.localID(now, peer, &id)
+		if theirs == nil {
+			r.local = h.newID()
+		} else {
+			r.local = h.localID(now, peer, &remoteID{linkID: parseLinkID(theirs.LinkID)})
 		}
 		return h.hello(r.local, p.from)
 	})
@@ -202,10 +203,7 @@ func (h *handshaker) confirm(now time.Time, r *responding, p *inPacket) bool {
 		return false
 	}
 	est.keys.window = replayWindow{} // the link opens p again
-	remote := parseLinkID(est.hello.LinkID)
-	if !r.local.known() {
-		r.local = h.localID(now, est.peer, &remote)
-	}
+	remote := remoteID{linkID: parseLinkID(est.hello.LinkID)}
 	h.pending.remove(r)
 	l, made, err := h.linkFor(now, est.peer, r.local, remote)
 	if err != nil {

@@ -69,7 +69,7 @@ func (l *sessions) better(s, old *session) bool {
 	switch {
 	case s.heard.IsZero() != old.heard.IsZero():
 		return !s.heard.IsZero()
-	case s.since.Sub(old.since) > provisionalTime || s.initiator == old.initiator:
+	case s.since.Sub(old.since) > guessTime || s.initiator == old.initiator:
 		return true
 	}
 	return s.initiator == l.lower
@@ -104,7 +104,7 @@ func (l *sessions) retire(now time.Time) *session {
 func (l *sessions) retiring() int {
 	best := l.best()
 	return slices.IndexFunc(l.list, func(s *session) bool {
-		return best.since.Sub(s.since) > provisionalTime && !best.heard.IsZero()
+		return best.since.Sub(s.since) > guessTime && !best.heard.IsZero()
 	})
 }
 

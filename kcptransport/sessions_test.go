@@ -11,27 +11,19 @@ func TestRekey(t *testing.T) {
 		w.link = slowLink(50 * time.Millisecond)
 		a, b, l, m := w.pair()
 		w.serveEcho(m)
-		indices := func(x *node) (list []uint32) {
-			x.table.mu.RLock()
-			defer x.table.mu.RUnlock()
-			for i := range x.table.indices {
-				list = append(list, i)
-			}
-			return list
-		}
-		first := indices(a)[0]
+		first := a.indices()[0]
 		s := w.open(l, "echo")
 		for range 59 {
 			w.wantEchoOn(s, []byte("every minute"))
 			w.sleep(time.Minute)
 		}
-		if got := indices(a); len(got) != 1 || got[0] != first {
+		if got := a.indices(); len(got) != 1 || got[0] != first {
 			w.Fatalf("indices %v before an hour is over", got)
 		}
 		w.sleep(58 * time.Second)
 		tr := w.startTransfer(m, l, 10<<20) // lasts beyond the hour
 		w.sleep(3 * time.Second)
-		if n := len(indices(a)); n != 2 {
+		if n := len(a.indices()); n != 2 {
 			w.Errorf("%d sessions after the hour, want the old and the new one", n)
 		}
 		tr.wait()
@@ -44,7 +36,7 @@ func TestRekey(t *testing.T) {
 			w.sleep(time.Minute)
 		}
 		for _, x := range []*node{a, b} {
-			if got := indices(x); len(got) != 1 || got[0] == first {
+			if got := x.indices(); len(got) != 1 || got[0] == first {
 				w.Errorf("indices %v, the first was %v", got, first)
 			}
 		}
@@ -56,6 +48,35 @@ func TestRekey(t *testing.T) {
 		}
 		if n := l.Stats().PathChanges; n != 1 {
 			w.Errorf("the path changed %d times", n)
+		}
+	})
+}
+
+// The same for a link that was made knowing only an address, whichever side renews the keys.
+func TestRekeyAfterJoin(t *testing.T) {
+	inWorld(t, 50*time.Millisecond, func(w *world) {
+		a, b := w.node(1), w.node(2)
+		l := a.join(b)
+		m := b.accept()
+		w.serveEcho(m)
+		w.sleep(10 * time.Minute)
+		index := a.indices()[0]
+		for _, l := range []*Link{m, l, m} {
+			info, _ := l.Path()
+			if _, ok := a.table.lookup(index); !ok {
+				w.Fatal("the index is not in use")
+			}
+			l.ep.shaker.inbox.put(rekeyRequest{link: l, addr: info.Path.Addr})
+			w.sleep(10 * time.Minute)
+			if _, ok := a.table.lookup(index); ok {
+				w.Fatal("the keys were not renewed")
+			}
+			index = a.indices()[0]
+		}
+		w.sleep(3 * time.Hour)
+		w.wantEcho(l)
+		if l.Err() != nil || m.Err() != nil || len(a.Links()) != 1 || len(b.Links()) != 1 {
+			w.Errorf("links ended: %v, %v", l.Err(), m.Err())
 		}
 	})
 }
@@ -142,4 +163,14 @@ func TestSessionChoice(t *testing.T) {
 		}
 		later.heard = time.Time{}
 	}
+}
+
+// indices returns the receiver indices in use.
+func (x *node) indices() (list []uint32) {
+	x.table.mu.RLock()
+	defer x.table.mu.RUnlock()
+	for i := range x.table.indices {
+		list = append(list, i)
+	}
+	return list
 }
