@@ -51,6 +51,9 @@ func TestChangesDoNotRaceWithPackets(t *testing.T) {
 				}()
 				time.Sleep(time.Second)
 				stats = s.Stats()
+				if s.c.closed && !s.c.queue.empty() {
+					t.Error("a closed socket holds packets")
+				}
 			})
 			return stats
 		}

@@ -18,21 +18,48 @@
 //
 // Sockets are made by [Host.ListenUDP]. A [Conn] is a net.PacketConn with batch
 // methods besides, so that a program written for real sockets runs unchanged.
+// [Presets] has NATs by their popular names. What cannot be in a sound network,
+// such as an address that two hosts have, panics, as it is a mistake in the test.
 //
 // # Time
 //
 // A network lives in whatever time its goroutines live in: real time, or the
 // virtual time of a testing/synctest bubble, where an hour of network takes
-// seconds. Inside a bubble one seed gives one outcome: a write only enqueues, and
-// one nanosecond later, when every goroutine is blocked and nothing more can be
-// written at that instant, the scheduler takes what was written in an order
-// that does not depend on which goroutine ran first. [Network.Digest] proves it.
-// What a program decides by chance, it must take from a seeded source as well.
+// seconds:
+//
+//	synctest.Test(t, func(t *testing.T) {
+//		n := netsim.New(netsim.Config{Seed: 1})
+//		defer n.Close()
+//		// hosts, sockets, and goroutines that use them
+//	})
+//
+// Inside a bubble one seed gives one outcome. A write only enqueues. One
+// nanosecond later, when every goroutine is blocked and nothing more can be
+// written at that instant, the scheduler takes what was written, in an order
+// that does not depend on which goroutine ran first. Changes ([Network.Partition],
+// [Router.Rebind], [Host.Move], a socket that opens or closes, …) are taken in the
+// same way, before the packets of their instant. [Network.Digest] proves it.
+//
+// What is left to the program that runs in the network:
+//   - What it decides by chance, it must take from a seeded source.
+//   - Goroutines that write to one destination through one socket at one instant
+//     race each other, and so do those that change the same thing, or open
+//     sockets of one host without naming a port.
+//   - It must not read, or ask for [Network.Stats], at an instant at which packets
+//     may arrive, unless it waits for them: a read that blocks gets all packets
+//     of the instant at which it ends.
 //
 // # Accounting
 //
 // Every packet is accounted for: it was delivered to a socket, or dropped for a
 // reason that has a name. [Network.Close] returns an error when the sums differ.
+//
+// # Limits
+//
+// There is UDP only: no TCP, no ICMP, no multicast, no fragments; what is larger
+// than a link's MTU is dropped and its sender not told. Packets of one direction
+// of a link stay in order. A host is on one segment at a time. Behaviours of NATs
+// are those of RFC 4787.
 //
 // The package imports nothing of the project around it.
 package netsim

@@ -49,6 +49,20 @@ func TestAddressThatIsGone(t *testing.T) {
 	})
 }
 
+// A change needs no packet to take effect.
+func TestChangeOfAnIdleNetwork(t *testing.T) {
+	inBubble(t, func(t *testing.T, w *world) {
+		h := w.public("a", "1.0.0.1", Link{})
+		a := w.listen(h, 1)
+		time.Sleep(time.Second)
+		h.SetAddrs()
+		time.Sleep(time.Second)
+		if _, err := a.WriteToUDPAddrPort([]byte("x"), addrPort("1.0.0.2:2")); !errors.Is(err, syscall.ENETUNREACH) {
+			t.Errorf("sent without an address: %v", err)
+		}
+	})
+}
+
 // A host carried from one home to another keeps its socket, and nothing
 // addressed to it at the old place follows.
 func TestMoveBetweenHomes(t *testing.T) {
@@ -60,7 +74,8 @@ func TestMoveBetweenHomes(t *testing.T) {
 		s := w.listen(w.public("s", "2.0.0.1", Link{}), 1)
 		w.send(a, "2.0.0.1:1", "at home")
 		old := w.wantPacket(s, "at home")
-		w.send(s, old.String(), "under way") // crosses the move on the link
+		w.send(s, old.String(), "under way")
+		time.Sleep(500 * time.Microsecond) // it is on the last link
 		h.Move(cafe, addr("10.0.0.2"))
 		w.wantNothing(a)
 		w.wantDrops(DropNoRoute, 1)

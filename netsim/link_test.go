@@ -2,6 +2,7 @@ package netsim
 
 import (
 	"fmt"
+	"math/rand/v2"
 	"testing"
 	"time"
 )
@@ -184,4 +185,34 @@ func TestJitterIsSpread(t *testing.T) {
 			t.Errorf("mean jitter %v of 10 ms", mean)
 		}
 	})
+}
+
+// Also when the link becomes instant just as a packet arrives.
+func TestNothingOvertakes(t *testing.T) {
+	inBubble(t, func(t *testing.T, w *world) {
+		ha := w.public("a", "1.0.0.1", Link{Delay: 10 * time.Millisecond})
+		a, b := w.listen(ha, 1), w.listen(w.public("b", "1.0.0.2", Link{}), 2)
+		w.send(a, "1.0.0.2:2", "first")
+		time.Sleep(10 * time.Millisecond)
+		ha.SetLink(Link{}, Link{})
+		w.send(a, "1.0.0.2:2", "second")
+		w.wantPacket(b, "first")
+		w.wantPacket(b, "second")
+	})
+	// The times at which packets arrive never go back.
+	n := &Network{rand: rand.New(rand.NewPCG(1, 1))}
+	l := newPipe(Link{Jitter: time.Second})
+	for i := range 100 {
+		p := n.newPacket(nil)
+		p.dst = addrPort("1.0.0.2:2")
+		n.carry(int64(i)*int64(time.Millisecond), l, p)
+	}
+	last := int64(0)
+	for n.arrivals.packets > 0 {
+		p, _ := n.arrivals.next()
+		if p.arrives < last {
+			t.Fatalf("a packet arrives at %d, after one at %d", p.arrives, last)
+		}
+		last = p.arrives
+	}
 }

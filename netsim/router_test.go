@@ -218,3 +218,18 @@ func TestIPv6ThroughTwoRouters(t *testing.T) {
 		w.wantDrops(DropNoMapping, 2)
 	})
 }
+
+// What is for an inside host that is gone ends there, and does not come out again.
+func TestInsideHostIsGone(t *testing.T) {
+	inBubble(t, func(t *testing.T, w *world) {
+		h, _ := w.behind("a", "1.0.0.1", NAT{})
+		a, s := w.listen(h, 5000), w.listen(w.public("s", "2.0.0.1", Link{}), 1)
+		same := w.listen(w.public("same private address", "192.168.1.2", Link{}), 5000)
+		w.send(a, "2.0.0.1:1", "x")
+		seen := w.wantPacket(s, "x")
+		h.SetAddrs()
+		w.send(s, seen.String(), "too late")
+		w.wantNothing(same)
+		w.wantDrops(DropNoRoute, 1)
+	})
+}
