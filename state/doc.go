@@ -29,11 +29,18 @@
 // until somebody writes it back. When the newest sibling is a deletion, the key
 // is deleted.
 //
+// A base is a single version, not a set of them, so a write also supersedes
+// older writes that its author never saw. That changes nothing about which write
+// is the last; but a merge function does not get to see such a write. What must
+// not be lost at all belongs under a key of its own, as the entries of a ledger
+// do (examples/ledger).
+//
 // # Bringing a peer up to date
 //
 // Two nodes compare 256 hashes of their keys and versions, and exchange the
 // entries of those that differ; changes after that are sent as they happen. A
-// node passes on what was news to it, never to where it came from.
+// node passes on what was news to it, never to where it came from. Every five
+// minutes maps are compared again.
 //
 // On a stream of kind [StreamKind] each frame is a length of four bytes
 // (big-endian, at most 256 KiB) and that many bytes of CBOR:
@@ -51,7 +58,9 @@
 //
 // Everything that comes from a peer is bounded and verified before it is
 // stored. An entry whose clock is more than a minute ahead of ours is refused,
-// because it would win against every honest write until then. Whoever may
-// join the room may write any key. Deletions are kept for a week: a node that
-// was away for longer may bring a deleted key back.
+// because it would win against every honest write until then. Of two entries that
+// an author signed with one version, all nodes keep the same one. Whoever may
+// join the room may write any key. Deletions are kept for a week, and then until
+// the map is opened again or needs the room: a node that was away for longer may
+// bring a deleted key back.
 package state

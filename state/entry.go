@@ -1,8 +1,10 @@
 package state
 
 import (
+	"bytes"
 	"errors"
 	"fmt"
+	"slices"
 	"time"
 	"unicode/utf8"
 
@@ -47,16 +49,30 @@ type wireVersion struct {
 	Author  []byte
 }
 
-var decMode = func() cbor.DecMode {
+// Values may be nested less deeply than frames, which carry them.
+var (
+	decMode   = newDecMode(32)
+	valueMode = newDecMode(24)
+)
+
+func newDecMode(levels int) cbor.DecMode {
 	m, err := cbor.DecOptions{
 		DupMapKey: cbor.DupMapKeyEnforcedAPF, IndefLength: cbor.IndefLengthForbidden,
-		MaxNestedLevels: 16, MaxArrayElements: 65536, MaxMapPairs: 65536,
+		MaxNestedLevels: levels, MaxArrayElements: 65536, MaxMapPairs: 65536,
 	}.DecMode()
 	if err != nil {
 		panic(err) // the options are constants
 	}
 	return m
-}()
+}
+
+// checkValue says whether every node will take a value.
+func checkValue(raw cbor.RawMessage) error {
+	if len(raw) > MaxValue {
+		return fmt.Errorf("%d bytes, at most %d are allowed", len(raw), MaxValue)
+	}
+	return valueMode.Wellformed(raw)
+}
 
 var encMode = func() cbor.EncMode {
 	m, err := cbor.CoreDetEncOptions().EncMode()
@@ -112,11 +128,14 @@ func (w wireEntry) unpack() (*Entry, error) {
 	if err := checkKey(e.Key); err != nil {
 		return nil, err
 	}
+	if !e.Deleted {
+		if err := checkValue(e.Value); err != nil {
+			return nil, fmt.Errorf("state: value of key %q: %w", e.Key, err)
+		}
+	}
 	switch {
-	case e.Deleted == (len(e.Value) > 0):
+	case e.Deleted && len(e.Value) > 0:
 		return nil, errors.New("state: an entry is either a value or a deletion")
-	case len(e.Value) > MaxValue:
-		return nil, fmt.Errorf("state: value of %d bytes, at most %d are allowed", len(e.Value), MaxValue)
 	case e.Base.Compare(e.Version) >= 0:
 		return nil, errors.New("state: an entry is not after its base")
 	}
@@ -132,10 +151,8 @@ func checkKey(key string) error {
 
 // signedBytes is what the author signs.
 func (e *Entry) signedBytes(mapName string) []byte {
-	w := e.pack()
-	w.Sig = nil
 	b := append([]byte(signDomain+mapName), 0)
-	return append(b, mustMarshal(w)...)
+	return append(b, e.content()...)
 }
 
 func (e *Entry) verify(mapName string) error {
@@ -147,10 +164,27 @@ func (e *Entry) verify(mapName string) error {
 
 // checkDrift refuses entries from too far in the future.
 func (e *Entry) checkDrift(now time.Time, limit time.Duration) error {
-	if ahead := e.Version.Time().Sub(now); ahead > limit {
-		return fmt.Errorf("state: key %q: written by %s %s ahead of our clock, at most %s is allowed (check the clocks)", e.Key, e.Version.Author.Short(), ahead.Round(time.Second), limit)
+	if e.Version.Wall > millis(now.Add(limit)) {
+		return fmt.Errorf("state: key %q: written by %s more than %s ahead of our clock (check the clocks)", e.Key, e.Version.Author.Short(), limit)
 	}
 	return nil
+}
+
+// prevails decides between two entries that an author signed with one version,
+// which honest authors do not do, so that all nodes keep the same one: the one
+// with the later base, so that no base is forgotten, else by content.
+func (e *Entry) prevails(o *Entry) bool {
+	if c := e.Base.Compare(o.Base); c != 0 {
+		return c > 0
+	}
+	return bytes.Compare(e.content(), o.content()) > 0
+}
+
+// content is all of the entry but its signature.
+func (e *Entry) content() []byte {
+	w := e.pack()
+	w.Sig = nil
+	return mustMarshal(w)
 }
 
 // siblings are the writes of a key that none supersedes, newest first.
@@ -161,7 +195,12 @@ func (s siblings) add(e *Entry) (siblings, bool) {
 	base := e.Base
 	for _, o := range s {
 		if o.Version == e.Version {
-			return s, false
+			if !e.prevails(o) {
+				return s, false
+			}
+			s = slices.DeleteFunc(slices.Clone(s), func(x *Entry) bool { return x == o })
+			next, _ := s.add(e)
+			return next, true
 		}
 		if o.Base.Compare(base) > 0 {
 			base = o.Base
@@ -206,17 +245,16 @@ func (s siblings) live() []*Entry {
 	return out
 }
 
-// hash stands for the key and the versions of its siblings in the hash of a bucket.
+// hash stands for the siblings of a key in the hash of a bucket.
 func (s siblings) hash() (h [16]byte) {
 	if len(s) == 0 {
 		return h
 	}
-	b := append([]byte(s[0].Key), 0)
+	hasher := blake3.New(len(h), nil)
 	for _, e := range s {
-		b = append(b, mustMarshal(packVersion(e.Version))...)
+		_, _ = hasher.Write(e.content()) // never fails
 	}
-	sum := blake3.Sum256(b)
-	copy(h[:], sum[:])
+	hasher.Sum(h[:0])
 	return h
 }
 

@@ -32,7 +32,8 @@ type Config struct {
 
 	// Merge combines two values of a key that were written without knowledge of
 	// each other, a before b. It must be pure: every node computes it for itself.
-	// Without it, or when it fails, the later write wins.
+	// Without it, or when it fails, the later write wins. It does not see writes
+	// that were older than a base: see the package comment.
 	Merge func(key string, a, b Entry) (any, error)
 
 	// MaxEntries bounds the keys, deleted ones included. Default 100,000.
@@ -59,6 +60,7 @@ type Map struct {
 	keys     map[string]siblings
 	buckets  [buckets][16]byte // XOR of the hashes of the keys in each
 	watchers map[*watcher]bool
+	watching sync.WaitGroup
 	refused  uint64
 	closed   bool
 }
@@ -102,7 +104,7 @@ func (m *Map) load(now time.Time) error {
 			m.clock.see(e.Version)
 			s, _ = s.add(e)
 		}
-		if len(s) > 0 && s[0].Deleted && now.Sub(s[0].Version.Time()) > tombstoneLife {
+		if s.forgettable(now) {
 			old[key] = nil
 			return nil
 		}
@@ -113,6 +115,11 @@ func (m *Map) load(now time.Time) error {
 		return err
 	}
 	return m.cfg.Store.Save(old)
+}
+
+// forgettable reports whether a key was deleted long enough ago.
+func (s siblings) forgettable(now time.Time) bool {
+	return len(s) > 0 && s[0].Deleted && now.Sub(s[0].Version.Time()) > tombstoneLife
 }
 
 // put replaces the siblings of a key. m.mu is held.
@@ -135,8 +142,8 @@ func (m *Map) Set(key string, value any) error {
 	if err != nil {
 		return fmt.Errorf("state: value of key %q cannot be encoded as CBOR: %w", key, err)
 	}
-	if len(raw) > MaxValue {
-		return fmt.Errorf("state: value of key %q has %d bytes, at most %d are allowed", key, len(raw), MaxValue)
+	if err := checkValue(raw); err != nil {
+		return fmt.Errorf("state: value of key %q: %w", key, err)
 	}
 	return m.write(&Entry{Key: key, Value: raw})
 }
@@ -156,7 +163,7 @@ func (m *Map) write(e *Entry) error {
 	s := m.keys[e.Key]
 	if len(s) > 0 {
 		e.Base = s[0].Version
-	} else if len(m.keys) >= m.cfg.MaxEntries {
+	} else if m.full(0, time.Now()) {
 		m.mu.Unlock()
 		return ErrFull
 	}
@@ -207,7 +214,7 @@ func (m *Map) merge(entries []*Entry, now time.Time) (keys []string, refused err
 		if !ok {
 			s = m.keys[e.Key]
 		}
-		if err == nil && len(s) == 0 && len(m.keys)+len(news) >= m.cfg.MaxEntries {
+		if err == nil && len(s) == 0 && m.full(len(news), now) {
 			err = ErrFull
 		}
 		if err != nil {
@@ -239,30 +246,67 @@ func (m *Map) merge(entries []*Entry, now time.Time) (keys []string, refused err
 	return keys, refused
 }
 
-// value computes what reading a key gives. m.mu is held.
-func (m *Map) value(key string) (cbor.RawMessage, Version, bool) {
-	live := m.keys[key].live()
-	if len(live) == 0 {
-		return nil, Version{}, false
+// full reports whether there is no room for a key beside more others. Deletions
+// that are old enough make room. m.mu is held.
+func (m *Map) full(more int, now time.Time) bool {
+	if len(m.keys)+more < m.cfg.MaxEntries {
+		return false
 	}
-	newest := live[len(live)-1]
+	old := map[string][]byte{}
+	for key, s := range m.keys {
+		if s.forgettable(now) {
+			old[key] = nil
+		}
+	}
+	if len(old) == 0 || m.cfg.Store.Save(old) != nil {
+		return true
+	}
+	for key := range old {
+		m.put(key, nil)
+		delete(m.keys, key)
+	}
+	return len(m.keys)+more >= m.cfg.MaxEntries
+}
+
+// live returns the siblings to read a key from, oldest first, and the version
+// of its newest write.
+func (m *Map) live(key string) ([]*Entry, Version) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	s := m.keys[key]
+	if len(s) == 0 {
+		return nil, Version{}
+	}
+	return s.live(), s[0].Version
+}
+
+// fold computes the value of siblings, oldest first. It is called without
+// m.mu, because Merge is the application's.
+func (m *Map) fold(key string, live []*Entry) (value cbor.RawMessage) {
+	newest := live[len(live)-1].Value
 	if m.cfg.Merge == nil || len(live) == 1 {
-		return newest.Value, newest.Version, true
+		return newest
 	}
+	// A merge function that panics on what a peer wrote must not end the process.
+	defer func() {
+		if recover() != nil {
+			value = newest
+		}
+	}()
 	acc := *live[0]
 	for _, e := range live[1:] {
 		v, err := m.cfg.Merge(key, acc, *e)
 		if err != nil {
-			return newest.Value, newest.Version, true
+			return newest
 		}
 		raw, err := encMode.Marshal(v)
 		if err != nil {
-			return newest.Value, newest.Version, true
+			return newest
 		}
 		acc = *e
 		acc.Value = raw
 	}
-	return acc.Value, newest.Version, true
+	return acc.Value
 }
 
 // Get stores the value of a key in v and reports whether there is one.
@@ -279,19 +323,18 @@ func (m *Map) Get(key string, v any) (bool, error) {
 
 // Raw returns the value of a key as CBOR, which must not be changed.
 func (m *Map) Raw(key string) (cbor.RawMessage, bool) {
-	m.mu.Lock()
-	defer m.mu.Unlock()
-	raw, _, ok := m.value(key)
-	return raw, ok
+	live, _ := m.live(key)
+	if len(live) == 0 {
+		return nil, false
+	}
+	return m.fold(key, live), true
 }
 
 // Version returns the version of a key's newest write; false when there is no
 // such key.
 func (m *Map) Version(key string) (Version, bool) {
-	m.mu.Lock()
-	defer m.mu.Unlock()
-	_, v, ok := m.value(key)
-	return v, ok
+	live, v := m.live(key)
+	return v, len(live) > 0
 }
 
 // Keys returns the keys that begin with prefix, sorted.
@@ -371,11 +414,13 @@ func (m *Map) entriesOf(keys []string) []*Entry {
 	return out
 }
 
+// close ends the watches and waits for them.
 func (m *Map) close() {
 	m.mu.Lock()
-	defer m.mu.Unlock()
 	m.closed = true
 	for w := range m.watchers {
 		w.stop()
 	}
+	m.mu.Unlock()
+	m.watching.Wait()
 }

@@ -83,12 +83,16 @@ func (r *replica) run() {
 	defer r.close()
 	timer := time.NewTimer(0)
 	defer timer.Stop()
+	again := time.NewTicker(compareEvery)
+	defer again.Stop()
 	for {
 		select {
 		case <-r.ctx.Done():
 			return
 		case <-r.wake:
 		case <-timer.C:
+		case <-again.C:
+			r.compareAll()
 		}
 		var next time.Time
 		for _, name := range r.names() {
@@ -99,6 +103,17 @@ func (r *replica) run() {
 		if !next.IsZero() {
 			timer.Reset(time.Until(next))
 		}
+	}
+}
+
+// compareAll has every map compared again, which repairs what went wrong unseen:
+// a change that was written to a stream just before it broke, an entry that was
+// refused because of a clock. Equal maps cost a few kilobytes.
+func (r *replica) compareAll() {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	for _, p := range r.maps {
+		p.sync = true
 	}
 }
 

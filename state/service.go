@@ -17,6 +17,8 @@ const (
 	retryFirst  = 2 * time.Second  // after a failure, doubled each time
 	retryMost   = time.Minute
 	maxMaps     = 64
+
+	compareEvery = 5 * time.Minute // maps are compared again, whatever was sent
 )
 
 // Stream is what this package needs of a stream. A *kcptransport.Stream is one.

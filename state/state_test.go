@@ -399,9 +399,80 @@ func TestHostileEntries(t *testing.T) {
 		if err := m.apply(many, from, now); !errors.Is(err, ErrFull) || m.Len() != 3 {
 			t.Errorf("%d keys of at most 3: %v", m.Len(), err)
 		}
-		if m.Refused() != 3 {
-			t.Errorf("%d entries counted as refused, want 3", m.Refused())
+		for _, v := range []Version{{Wall: 1<<64 - 1, Counter: 1<<32 - 1}, {Wall: 1<<63 + 5}} {
+			e := &Entry{Key: "0", Value: []byte{1}, Version: Version{Wall: v.Wall, Counter: v.Counter, Author: from}}
+			e.Sig = identity(9).Sign(e.signedBytes("m"))
+			if err := m.apply([]*Entry{e}, from, now); err == nil {
+				t.Errorf("a write of the year %d was taken", v.Time().Year())
+			}
 		}
+		if m.Refused() != 5 {
+			t.Errorf("%d entries counted as refused, want 5", m.Refused())
+		}
+	})
+}
+
+// An author who signs two values with one version does not divide the room.
+func TestEquivocation(t *testing.T) {
+	inRoom(t, 2, func(t *testing.T, r *room) {
+		id := identity(9)
+		wall := millis(time.Now())
+		for i, v := range []int{1, 2} {
+			if err := r.nodes[i].m.apply([]*Entry{signed(id, "k", v, wall)}, id.ID(), time.Now()); err != nil {
+				t.Fatal(err)
+			}
+		}
+		r.link(0, 1, true)
+		time.Sleep(time.Minute)
+		if a, b := r.contents(0), r.contents(1); !maps.Equal(a, b) || len(a) != 1 {
+			t.Errorf("one node has %v, the other %v", a, b)
+		}
+	})
+}
+
+func TestOldDeletionsMakeRoom(t *testing.T) {
+	inRoom(t, 1, func(t *testing.T, r *room) {
+		m := r.nodes[0].m
+		r.set(0, "a", 1)
+		r.set(0, "b", 1)
+		if err := errors.Join(m.Delete("a"), m.Delete("b")); err != nil {
+			t.Fatal(err)
+		}
+		if err := m.Set("c", 1); !errors.Is(err, ErrFull) {
+			t.Errorf("got %v, want ErrFull", err)
+		}
+		time.Sleep(tombstoneLife + time.Hour)
+		r.set(0, "c", 1)
+		if len(m.keys) != 1 {
+			t.Errorf("%d keys kept, want 1", len(m.keys))
+		}
+	}, func(_ int, c *Config) { c.MaxEntries = 2 })
+}
+
+func TestMergeMayUseTheMapAndPanic(t *testing.T) {
+	inRoom(t, 2, func(t *testing.T, r *room) {
+		r.set(0, "n", 1)
+		r.set(1, "n", 2)
+		r.link(0, 1, true)
+		time.Sleep(5 * time.Second)
+		if got := r.contents(0)["n"]; got != r.contents(1)["n"] {
+			t.Error("a merge function that panics divides the room")
+		}
+	}, func(_ int, c *Config) {
+		c.Merge = func(string, Entry, Entry) (any, error) { panic("on purpose") }
+	})
+}
+
+func TestComparedAgain(t *testing.T) {
+	inRoom(t, 2, func(t *testing.T, r *room) {
+		r.link(0, 1, true)
+		time.Sleep(time.Second)
+		// What the network lost: node 0 has an entry that it told nobody of.
+		if _, err := r.nodes[0].m.merge([]*Entry{signed(identity(9), "k", 1, millis(time.Now()))}, time.Now()); err != nil {
+			t.Fatal(err)
+		}
+		time.Sleep(compareEvery + time.Second)
+		r.wantAll(map[string]string{"k": "1"})
 	})
 }
 
@@ -414,10 +485,28 @@ func TestSetErrors(t *testing.T) {
 			"no UTF-8":    m.Set("\xff", 1),
 			"large value": m.Set("k", make([]byte, MaxValue)),
 			"a channel":   m.Set("k", make(chan int)),
+			"too deep":    m.Set("k", nested(25)),
 		} {
 			if err == nil {
 				t.Errorf("%s: no error", name)
 			}
+		}
+	})
+}
+
+func nested(levels int) any {
+	var v any = 1
+	for range levels {
+		v = []any{v}
+	}
+	return v
+}
+
+func TestDeepestValueReplicates(t *testing.T) {
+	inRoom(t, 2, func(t *testing.T, r *room) {
+		r.set(0, "deep", nested(24))
+		if err := r.nodes[0].Push(t.Context(), "m", r.nodes[1].id.ID()); err != nil {
+			t.Fatal(err)
 		}
 	})
 }

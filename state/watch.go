@@ -52,12 +52,13 @@ func (m *Map) Watch(ctx context.Context, prefix string) <-chan Change {
 	w := &watcher{prefix: prefix, wake: make(chan struct{}, 1), done: make(chan struct{}), pending: map[string]bool{}}
 	out := make(chan Change)
 	m.mu.Lock()
+	defer m.mu.Unlock()
 	if m.closed {
-		w.stop()
+		close(out)
+		return out
 	}
 	m.watchers[w] = true
-	m.mu.Unlock()
-	go m.watch(ctx, w, out)
+	m.watching.Go(func() { m.watch(ctx, w, out) })
 	return out
 }
 
@@ -92,16 +93,18 @@ func (m *Map) watch(ctx context.Context, w *watcher, out chan<- Change) {
 
 func (m *Map) nextChange(w *watcher) (Change, bool) {
 	m.mu.Lock()
-	defer m.mu.Unlock()
 	if len(w.order) == 0 {
+		m.mu.Unlock()
 		return Change{}, false
 	}
 	key := w.order[0]
 	w.order = w.order[1:]
 	delete(w.pending, key)
-	raw, version, ok := m.value(key)
-	if !ok {
-		version = m.keys[key][0].Version
+	m.mu.Unlock()
+	live, version := m.live(key)
+	c := Change{Key: key, Deleted: len(live) == 0, Version: version}
+	if !c.Deleted {
+		c.Value = m.fold(key, live)
 	}
-	return Change{Key: key, Value: raw, Deleted: !ok, Version: version}, true
+	return c, true
 }

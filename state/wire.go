@@ -1,6 +1,7 @@
 package state
 
 import (
+	"bytes"
 	"encoding/binary"
 	"errors"
 	"fmt"
@@ -68,14 +69,14 @@ func readFrame(r io.Reader, v any) error {
 	if n == 0 || n > maxFrame {
 		return fmt.Errorf("state: frame of %d bytes, at most %d are allowed", n, maxFrame)
 	}
-	b := make([]byte, n)
-	if _, err := io.ReadFull(r, b); err != nil {
+	var b bytes.Buffer // grows with what comes, not with what was announced
+	if _, err := io.CopyN(&b, r, int64(n)); err != nil {
 		if errors.Is(err, io.EOF) {
 			err = io.ErrUnexpectedEOF
 		}
 		return err
 	}
-	if err := decMode.Unmarshal(b, v); err != nil {
+	if err := decMode.Unmarshal(b.Bytes(), v); err != nil {
 		return fmt.Errorf("state: malformed frame: %w", err)
 	}
 	return nil
