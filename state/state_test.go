@@ -38,7 +38,7 @@ func identity(n byte) *kcptransport.Identity { return kcptransport.IdentityFromS
 
 // written makes an unsigned entry, for what does not look at signatures.
 func written(wall uint64, author byte, base Version) *Entry {
-	return &Entry{Key: "k", Value: []byte{author}, Version: Version{Wall: wall, Author: kcptransport.PeerID{author}}, Base: base}
+	return &Entry{Key: "k", Value: []byte{author % 24}, Version: Version{Wall: wall, Author: kcptransport.PeerID{author}}, Base: base}
 }
 
 // Whatever the order, the grouping and the repetitions in which replicas see
