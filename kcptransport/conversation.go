@@ -213,7 +213,7 @@ func (c *conversation) tick(now time.Duration) bool {
 		c.askWindow(now)
 	}
 	if c.send.lossAt != 0 && c.send.lossAt <= now {
-		c.recover()
+		c.repair()
 	}
 	if c.lingerAt != 0 && c.lingerAt <= now {
 		c.linger(now)

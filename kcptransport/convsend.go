@@ -40,7 +40,7 @@ type sending struct {
 	lossAt   time.Duration // when the machine is told of them once more, if it has not let go of them
 	provoked bool          // the machine was told of losses and is to be flushed
 
-	tail   []byte // copy of the newest segment, to be sent again when nothing else can be
+	tail   []byte // copy of the newest segment, to be sent again when nothing else can be; empty when it arrived
 	tailSN uint32
 
 	backlog   bool // there is more to hand over than the peer takes
@@ -199,31 +199,6 @@ func (c *conversation) letGo(seg kcpSegment) {
 	c.sendAgain(sn, seg.raw)
 }
 
-// overdue reports whether the fate of a segment was overlooked for so long that the machine's own timer is to be believed.
-func (c *conversation) overdue(st *sentSegment) bool {
-	t := c.mux.log.get(st.tx)
-	if t == nil || t.state != txFlying {
-		return true
-	}
-	return c.mux.probes == 0 && c.mux.now-t.sentAt > kcpFallback+4*c.mux.trip.probeTimeout()
-}
-
-// sendAgain queues segment sn for one more transmission.
-func (c *conversation) sendAgain(sn uint32, raw []byte) {
-	st := c.send.at(sn)
-	if t := c.mux.log.get(st.tx); t != nil {
-		c.mux.log.lose(t)
-	}
-	c.unlose(st)
-	st.queued, st.again = true, true
-	c.mux.counts.Retransmitted++
-	if c.mux.sparse.take(c.mux.now, &c.send, len(raw), c.mux.pace.rate) {
-		c.mux.urgent.push(c, raw)
-		return
-	}
-	c.mux.resend.push(c, raw)
-}
-
 // transmit appends a queued segment to a packet. It returns dst unchanged when it is not needed any more.
 func (c *conversation) transmit(now time.Duration, dst, raw []byte) []byte {
 	sn := binary.LittleEndian.Uint32(raw[kcpOffSN:])
@@ -250,166 +225,6 @@ func (c *conversation) stamp(seg []byte, ts uint32) {
 	binary.LittleEndian.PutUint16(seg[kcpOffWnd:], c.recv.announce())
 	binary.LittleEndian.PutUint32(seg[kcpOffTS:], ts)
 	binary.LittleEndian.PutUint32(seg[kcpOffUna:], c.recv.next)
-}
-
-// onAcks takes una and the window, which every segment carries, and the acknowledgement in an ACK.
-func (c *conversation) onAcks(seg kcpSegment) error {
-	s := &c.send
-	if before(s.emitted, seg.una) || seg.cmd == kcpAck && !before(seg.sn, s.emitted) {
-		return errSegmentRange
-	}
-	if seg.cmd == kcpAck {
-		c.onAckOf(seg.sn, seg.ts)
-	}
-	if s.stopped {
-		s.una = seg.una
-		return nil
-	}
-	moved := before(s.una, seg.una)
-	for ; before(s.una, seg.una); s.una++ {
-		if st := s.at(s.una); !st.acked {
-			c.covered(s.una, st)
-		}
-	}
-	edge := seg.una + min(uint32(seg.wnd), recvWindowMax)
-	if before(s.edge, edge) {
-		s.edge = edge
-		s.persistAt = 0
-		moved = true
-	}
-	if moved {
-		if s.backlog {
-			s.backlog = false
-			c.mux.makeReady(c)
-		}
-		if int32(s.una-s.fed) > kcpKept || s.outstanding == 0 {
-			c.mux.flushLater(c)
-		}
-	}
-	return nil
-}
-
-// covered notes that segment sn arrived, as una says, which does not tell when.
-func (c *conversation) covered(sn uint32, st *sentSegment) {
-	c.arrived(sn, st)
-	t := c.mux.log.get(st.tx)
-	switch {
-	case t == nil:
-	case st.again && t.state == txFlying && c.mux.now-t.sentAt < c.mux.trip.min: // it was an earlier transmission
-		c.mux.log.forget(t)
-	default:
-		c.mux.log.ack(c.mux.now, t, false)
-	}
-}
-
-// onAckOf notes the acknowledgement of the transmission ts of segment sn.
-func (c *conversation) onAckOf(sn, ts uint32) {
-	log := &c.mux.log
-	if t := log.get(ts); t != nil && t.conv == c.id && t.sn == sn {
-		log.ack(c.mux.now, t, true)
-	}
-	if !c.send.has(sn) || c.send.stopped {
-		return
-	}
-	st := c.send.at(sn)
-	if st.acked {
-		return
-	}
-	if t := log.get(st.tx); t != nil && t.state == txFlying { // an earlier transmission arrived after all
-		log.forget(t)
-	}
-	if sn != c.send.una { // the one at una is acknowledged by moving una
-		c.mux.marks = append(c.mux.marks, ackMark{c, sn})
-	}
-	c.arrived(sn, st)
-	if before(c.send.maxAcked, sn) || before(c.send.maxAcked, c.send.una) {
-		c.send.maxAcked = sn
-		if c.send.lost > 0 {
-			c.recoverLater() // what is before it can be sent again now
-		}
-	}
-}
-
-func (c *conversation) arrived(sn uint32, st *sentSegment) {
-	c.unlose(st)
-	st.acked = true
-	c.send.outstanding--
-	if c.send.outstanding == 0 || sn == c.send.tailSN {
-		c.send.tail = nil
-	}
-}
-
-// lost notes that the latest transmission of segment sn was lost.
-func (c *conversation) lost(t *transmission) {
-	s := &c.send
-	if !s.has(t.sn) || s.at(t.sn).tx != t.num || s.stopped {
-		return
-	}
-	st := s.at(t.sn)
-	if st.acked || st.queued {
-		return
-	}
-	if s.lost == 0 || before(s.lossTS, st.kcpTS) {
-		s.lossTS = st.kcpTS
-	}
-	if !st.lost {
-		st.lost = true
-		s.lost++
-	}
-	c.recoverLater()
-}
-
-func (c *conversation) unlose(st *sentSegment) {
-	if st.lost {
-		st.lost = false
-		c.send.lost--
-	}
-}
-
-func (c *conversation) recoverLater() {
-	if !c.listed.losing {
-		c.listed.losing = true
-		c.mux.losing = append(c.mux.losing, c)
-	}
-}
-
-// recover has lost segments sent again.
-func (c *conversation) recover() {
-	c.listed.losing = false
-	s := &c.send
-	s.lossAt = 0
-	if c.dead || s.lost == 0 {
-		return
-	}
-	s.lossAt = c.mux.now + c.mux.trip.probeTimeout()
-	c.mux.activate(c)
-	if s.has(s.tailSN) && s.tail != nil && s.at(s.tailSN).lost {
-		c.sendAgain(s.tailSN, s.tail)
-	}
-	if s.has(s.maxAcked) && s.at(s.maxAcked).acked {
-		c.provoke(s.maxAcked, s.lossTS)
-		s.provoked = true
-		c.mux.flushLater(c)
-	}
-}
-
-// probe sends something again because the acknowledgement of t, the oldest transmission in flight, is overdue.
-func (c *conversation) probe(t *transmission) {
-	s := &c.send
-	if !s.has(t.sn) || s.at(t.sn).tx != t.num || s.stopped {
-		c.mux.log.forget(t)
-		return
-	}
-	if s.tail != nil && s.has(s.tailSN) { // its acknowledgement will tell what else was lost
-		if !s.at(s.tailSN).queued {
-			c.sendAgain(s.tailSN, s.tail)
-		}
-		return
-	}
-	c.mux.log.lose(t)
-	c.lost(t)
-	c.recover()
-	c.mux.activate(c)
 }
 
 // askWindow asks a peer that takes nothing whether it does now, because its telling may have been lost.
@@ -445,19 +260,4 @@ func (c *conversation) stop(err error) {
 	if c.stream != nil {
 		c.stream.endWrite(err)
 	}
-}
-
-// forgetFlights takes what this conversation has in flight out of the books.
-func (c *conversation) forgetFlights() {
-	s := &c.send
-	for sn := s.una; sn != s.emitted; sn++ {
-		if t := c.mux.log.get(s.at(sn).tx); t != nil && t.state == txFlying && t.conv == c.id && t.sn == sn {
-			c.mux.log.forget(t)
-		}
-	}
-	c.mux.handedBytes -= s.handedBytes
-	s.handedBytes = 0
-	s.handed = s.emitted
-	s.outstanding, s.lost, s.lossAt = 0, 0, 0
-	s.tail = nil
 }

@@ -288,7 +288,7 @@ func inBubble(t *testing.T, model simModel, f func(t *testing.T, p *muxPair), op
 
 // pass lets virtual time go by, and then everybody who has something to do.
 func pass(d time.Duration) {
-	time.Sleep(d) //nolint:forbidigo // virtual time
+	time.Sleep(d)
 	synctest.Wait()
 }
 

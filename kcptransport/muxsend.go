@@ -3,11 +3,9 @@ package kcptransport
 import "time"
 
 const (
-	handPortion      = 16                    // messages a stream hands over before it is another's turn
-	pacerQueue       = 12 * time.Millisecond // at most so much waits for the pacer, or KCP would take it for lost
-	pacerMinimum     = 32                    // segments that may wait for it in any case
-	maxTailDoublings = 6                     // doublings of the pause between probes
-	maxTailWait      = 2 * time.Second
+	handPortion  = 16                    // messages a stream hands over before it is another's turn
+	pacerQueue   = 12 * time.Millisecond // at most so much waits for the pacer, or KCP would take it for lost
+	pacerMinimum = 32                    // segments that may wait for it in any case
 )
 
 // advance does what time, and the calls of users, made due.
@@ -26,65 +24,15 @@ func (m *mux) advance(now time.Time) {
 	if at := m.probeAt(); at != 0 && at <= m.now {
 		m.probe()
 	}
-	kept := m.active[:0]
-	for _, c := range m.active {
-		if c.listed.active = c.tick(m.now); c.listed.active {
-			kept = append(kept, c)
+	m.active, m.resting = m.resting[:0], m.active
+	for _, c := range m.resting {
+		c.listed.active = false
+		if c.tick(m.now) {
+			m.activate(c)
 		}
 	}
-	clear(m.active[len(kept):])
-	m.active = kept
+	clear(m.resting)
 	m.fill()
-}
-
-// lookAtNoticed looks at the streams whose methods were called.
-func (m *mux) lookAtNoticed() {
-	m.mu.Lock()
-	m.noticed, m.noticedIn = m.noticedIn[:0], m.noticed
-	m.mu.Unlock()
-	for _, s := range m.noticedIn {
-		m.lookAt(s)
-	}
-	clear(m.noticedIn)
-}
-
-func (m *mux) lookAt(s *Stream) {
-	c := m.convs[s.id]
-	if c == nil {
-		if c = m.born(s); c == nil {
-			return
-		}
-	}
-	wants := s.take()
-	switch {
-	case c.stream != s:
-		return
-	case wants.reset:
-		m.unaccept(s)
-		m.release(c)
-		m.sendControl(controlReset, c.id, wants.resetCode, c)
-		return
-	case wants.closed && !c.recv.closed:
-		c.recv.closed = true
-		c.unaCheck, c.lingerAt = c.send.una, m.now+lingerPeriod
-		m.activate(c)
-	}
-	c.drain()
-	m.makeReady(c)
-	m.finish(c)
-}
-
-// born makes the conversation of a stream that open gave out. Of a finished stream it makes none.
-func (m *mux) born(s *Stream) *conversation {
-	if !m.ours(s.id) || before(convIndex(s.id), m.bornNext) {
-		return nil
-	}
-	m.bornNext = convIndex(s.id) + 1
-	c := newConversation(m, s.id)
-	c.stream = s
-	c.recv.opened = true
-	m.convs[s.id] = c
-	return c
 }
 
 // The lists. A conversation is in each at most once.
@@ -257,35 +205,6 @@ func (m *mux) nextQueue() *segQueue {
 // waiting reports whether segments wait for the pacer.
 func (m *mux) waiting() bool { return !m.urgent.empty() || !m.resend.empty() || !m.fresh.empty() }
 
-// probeAt returns when an acknowledgement is overdue (RFC 8985 section 7), 0 = none is awaited.
-func (m *mux) probeAt() time.Duration {
-	if m.log.inflight == 0 {
-		return 0
-	}
-	m.log.advanceOldest()
-	wait := m.trip.probeTimeout()
-	since := max(m.log.at(m.log.oldest).sentAt, m.lastAck)
-	if m.probes > 0 {
-		wait = min(wait<<min(m.probes, maxTailDoublings), max(maxTailWait, wait))
-		since = m.lastProbe
-	}
-	return since + wait
-}
-
-// probe sends something again, to find out what arrived.
-func (m *mux) probe() {
-	t := m.log.at(m.log.oldest)
-	m.probes++
-	m.lastProbe = m.now
-	m.counts.Probes++
-	if c := m.convs[t.conv]; c != nil {
-		c.probe(t)
-	} else {
-		m.log.forget(t)
-	}
-	m.findLosses()
-}
-
 // next returns when advance has something to do; the zero time = never, unless something happens.
 func (m *mux) next() time.Time {
 	if m.closed || m.noPath {
@@ -315,32 +234,6 @@ func (m *mux) blocked(blocked bool) {
 	}
 }
 
-// pathChanged says that what is sent from now on travels by another path.
-func (m *mux) pathChanged(now time.Time) {
-	m.setNow(now)
-	m.log.epoch++
-	m.log.batch = txBatch{}
-	m.trip = rttEstimator{}
-	m.ctrl.reset(m.now, 0)
-	m.pace = pacer{at: m.now, credit: pacingMin}
-	m.retry()
-}
-
-// hintRTT tells the round trip of the path as probes measured it; it is used until data measures it.
-func (m *mux) hintRTT(rtt time.Duration) {
-	if m.trip.smoothed == 0 && rtt > 0 {
-		m.trip.hint(rtt)
-		m.ctrl.reset(m.now, rtt)
-	}
-}
-
-// retry makes the next probe due at once: what was sent before may be lost.
-func (m *mux) retry() {
-	if m.log.inflight > 0 {
-		m.probes, m.lastProbe, m.lastAck = 1, m.now-maxTailWait-m.trip.probeTimeout(), m.now
-	}
-}
-
 // pending reports whether something waits to be sent or acknowledged.
 func (m *mux) pending() bool {
 	m.mu.Lock()
@@ -355,29 +248,4 @@ func (m *mux) pending() bool {
 		}
 	}
 	return false
-}
-
-// muxStats is what stats returns.
-type muxStats struct {
-	muxCounts
-	Streams      int           // open
-	SRTT, MinRTT time.Duration // 0 = not measured
-	InFlight     int           // bytes
-	Window       int           // bytes that may be in flight
-	Rate         float64       // bytes a second at which data leaves, 0 = not known
-	Loss         float64       // part of the segments that were lost, 0 to 1
-}
-
-func (m *mux) stats() muxStats {
-	s := muxStats{
-		muxCounts: m.counts, Streams: len(m.convs), SRTT: m.trip.smoothed, MinRTT: m.trip.min, InFlight: m.log.inflight,
-		Window: m.ctrl.window(), Rate: m.ctrl.rate(),
-	}
-	if m.convs[0] != nil {
-		s.Streams--
-	}
-	if s.Sent > 0 {
-		s.Loss = float64(s.Lost) / float64(s.Sent)
-	}
-	return s
 }
