@@ -120,9 +120,10 @@ func (l *Link) AcceptStream(ctx context.Context) (*Stream, error) { return l.mux
 
 // Probe sends one probe on p, to find out whether p leads to the peer. If the peer answers, p enters the table of
 // paths and may be put to use. ttl, when not 0, is the packet's time to live in hops, for a packet that is to open a
-// mapping in our own NAT and to get no further; sockets that know no such thing send nothing then.
+// mapping in our own NAT and to get no further; sockets that know no such thing send nothing then. This version knows
+// direct paths only and does nothing on others.
 func (l *Link) Probe(p Path, ttl int) {
-	if p.IsValid() {
+	if p.IsValid() && p.Direct() {
 		l.inbox.offer(probeMessage{path: p, ttl: ttl})
 	}
 }

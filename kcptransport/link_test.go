@@ -370,7 +370,7 @@ func TestDeterminism(t *testing.T) {
 	for _, how := range []string{"key", "address"} {
 		t.Run(how, func(t *testing.T) {
 			var first uint64
-			for i := range 10 {
+			for i := range 5 {
 				inWorld(t, 40*time.Millisecond, func(w *world) {
 					w.link = netsim.Link{Delay: 10 * time.Millisecond, Loss: 0.02, Jitter: 3 * time.Millisecond, Rate: 50_000_000}
 					got := w.scenario(how == "key")
