@@ -46,9 +46,9 @@ type pathTable struct {
 	heardAt   time.Time // anything authentic, on any path
 	burstAt   time.Time // the last packet that carried more than probes and answers, since the path proved itself
 	tailAt    time.Time // the last tail probe
-	askedAt   time.Time // the first packet since heardAt that wants an answer; zero: none
-	askedLast time.Time // the last probe since askedAt
-	asked     int       // probes since askedAt
+	askedAt   time.Time // the first packet since heardAt, on the path in use, that wants an answer; zero: none
+	askedLast time.Time // the last such probe since askedAt
+	asked     int       // such probes since askedAt
 }
 
 // pathEntry is what is known of one path.
@@ -233,14 +233,14 @@ func (t *pathTable) doubt(now time.Time, e *pathEntry) {
 
 // sent records that a packet left on a path. asks tells that it wants an answer of any kind.
 func (t *pathTable) sent(now time.Time, p Path, asks bool) {
-	if asks && t.askedAt.IsZero() {
-		t.askedAt = now
-	}
 	e := t.inUse
 	if e == nil || e.path != p {
 		if e = t.find(p); e == nil {
 			return
 		}
+	}
+	if asks && e == t.inUse && t.askedAt.IsZero() {
+		t.askedAt = now
 	}
 	e.sentAt = now
 	if asks && e.waiting.IsZero() {

@@ -27,10 +27,12 @@ func (t *pathTable) send(now time.Time, e *pathEntry) {
 	o := outProbe{path: e.path, token: t.token(), padded: e.validated.IsZero()}
 	t.probes.add(now, o)
 	t.out = append(t.out, o)
-	if t.asked++; t.askedAt.IsZero() {
-		t.askedAt = now
+	if e == t.inUse { // silence elsewhere says nothing of the peer
+		if t.asked++; t.askedAt.IsZero() {
+			t.askedAt = now
+		}
+		t.askedLast = now
 	}
-	t.askedLast = now
 	if e.tries++; e.tries > 1 && !e.validated.IsZero() && e.suspect.IsZero() {
 		e.suspect, t.dirty = now, true
 	}

@@ -1,6 +1,7 @@
 package kcptransport
 
 import (
+	"math/rand/v2"
 	"net/netip"
 	"sync"
 	"testing"
@@ -260,4 +261,47 @@ func TestManyProbes(t *testing.T) {
 			w.Errorf("%d paths", n)
 		}
 	})
+}
+
+// Ten minutes in which one side keeps moving and the network breaks again and again, never for as long as DeadAfter:
+// nothing gets lost, the link stays.
+func TestChaos(t *testing.T) {
+	for seed := range uint64(5) {
+		inSeededWorld(t, seed, 60*time.Millisecond, func(w *world) {
+			random := rand.New(seeded(byte(seed + 100)))
+			w.link = netsim.Link{Delay: 15 * time.Millisecond, Jitter: 5 * time.Millisecond, Loss: float64(seed%3) * 0.02, Rate: 5_000_000}
+			a, b, l, m := w.pair()
+			w.serveEcho(m)
+			s := w.open(l, "echo")
+			up := w.startTransfer(m, l, 2<<20)
+			for start, i := time.Now(), byte(1); time.Since(start) < 10*time.Minute; i++ {
+				w.sleep(time.Duration(5000+random.IntN(15_000)) * time.Millisecond)
+				switch random.IntN(4) {
+				case 0:
+					a.host.SetAddrs(nodeAddr(1, i%100))
+				case 1:
+					w.net.Partition(a.host, b.host)
+					w.sleep(time.Duration(random.IntN(25_000)) * time.Millisecond)
+					w.net.Heal(a.host, b.host)
+				case 2: // moves while nobody hears of it
+					w.net.Partition(a.host, b.host)
+					w.sleep(time.Duration(random.IntN(10_000)) * time.Millisecond)
+					a.host.SetAddrs(nodeAddr(1, i%100))
+					w.sleep(time.Duration(random.IntN(10_000)) * time.Millisecond)
+					w.net.Heal(a.host, b.host)
+				case 3:
+					w.wantEchoOn(s, []byte("are you there?"))
+				}
+				if l.Err() != nil || m.Err() != nil {
+					w.Fatalf("seed %d: the link ended after %v: %v, %v", seed, time.Since(start), l.Err(), m.Err())
+				}
+			}
+			up.wait()
+			w.wantEchoOn(s, []byte("still there"))
+			w.sleep(time.Minute)
+			if len(l.Paths()) != 1 || len(m.Paths()) != 1 {
+				w.Errorf("seed %d: paths %v and %v", seed, l.Paths(), m.Paths())
+			}
+		})
+	}
 }
