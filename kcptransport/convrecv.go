@@ -194,7 +194,7 @@ func (c *conversation) onMessage(b []byte) {
 	}
 	r := &c.recv
 	switch tag, body := b[0], b[1:]; {
-	case !r.opened && tag == msgOpen && len(body) <= maxKind:
+	case !r.opened && tag == msgOpen && len(body) > 0 && len(body) <= maxKind:
 		r.opened = true
 		c.mux.accepted(c, string(body))
 	case r.opened && !r.ended && tag == msgData && len(body) > 0:

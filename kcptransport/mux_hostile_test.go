@@ -175,6 +175,7 @@ func TestMuxHostileMessages(t *testing.T) {
 		"unknown message":          {"\x01k", "\x09x"},
 		"kind that is too long":    {"\x01" + string(make([]byte, maxKind+1))},
 		"message of zero as a tag": {"\x00"},
+		"no kind":                  {"\x01"},
 	} {
 		l := newLonelyMux(t, 10)
 		var sent []kcpSegment

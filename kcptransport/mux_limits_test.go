@@ -139,6 +139,9 @@ func TestMuxOpenLimits(t *testing.T) {
 		if _, err := p.a.open(string(make([]byte, maxKind+1))); err == nil {
 			t.Error("a kind of 65 bytes was taken")
 		}
+		if _, err := p.a.open(""); err == nil {
+			t.Error("a stream without a kind was opened")
+		}
 		p.open(p.a, string(make([]byte, maxKind))).Write([]byte("x"))
 		if kind := p.accept(p.b).Kind(); len(kind) != maxKind {
 			t.Errorf("its kind has %d bytes", len(kind))
@@ -382,11 +385,11 @@ func TestMuxFairness(t *testing.T) {
 		pass(2 * time.Second)
 		a, b := p.add()
 		go flow(a, b, &second)
-		pass(3 * time.Second)
+		pass(2 * time.Second)
 		atFirst, atSecond := first.Load(), second.Load()
-		pass(10 * time.Second)
+		pass(6 * time.Second)
 		p.stop()
-		f, s := float64(first.Load()-atFirst)*8/10/100e6, float64(second.Load()-atSecond)*8/10/100e6
+		f, s := float64(first.Load()-atFirst)*8/6/100e6, float64(second.Load()-atSecond)*8/6/100e6
 		t.Logf("%.2f and %.2f of the link, lost %d and %d, longest queue %v", f, s, p.a.counts.Lost, a.counts.Lost, p.ab.maxQueue)
 		if f+s < 0.85 || f > 3*s || s > 3*f {
 			t.Errorf("two flows get %.2f and %.2f of the link", f, s)

@@ -108,7 +108,7 @@ func TestMuxGoodput(t *testing.T) {
 		{0.1, 0, 25 * time.Millisecond, 64 << 20, 0.75, 1.22},
 		{0.05, 0, 25 * time.Millisecond, 16 << 20, 0.68, 1.16},
 		{0.008, 0.86, 25 * time.Millisecond, 16 << 20, 0.68, 1.2},
-		{0, 0, 100 * time.Millisecond, 32 << 20, 0.6, 1.1},
+		{0, 0, 100 * time.Millisecond, 20 << 20, 0.5, 1.1},
 	} {
 		t.Run(fmt.Sprintf("RTT %v loss %v burst %v", 2*c.delay, c.loss, c.burst), func(t *testing.T) {
 			if raceEnabled && c.bytes > 16<<20 {

@@ -17,10 +17,10 @@ func convIndex(conv uint32) uint32 { return (conv - 1) / 2 }
 
 func (m *mux) ours(conv uint32) bool { return conv%2 == 0 == m.cfg.even }
 
-// open makes a stream of the given kind, at most 64 bytes, known to the peer with its first data or soon.
+// open makes a stream of the given kind, 1 to 64 bytes, known to the peer with its first data or soon.
 func (m *mux) open(kind string) (*Stream, error) {
-	if len(kind) > maxKind {
-		return nil, fmt.Errorf("kcptransport: opening a stream: its kind has %d bytes, and %d are allowed", len(kind), maxKind)
+	if kind == "" || len(kind) > maxKind {
+		return nil, fmt.Errorf("kcptransport: opening a stream: its kind has %d bytes instead of 1 to %d", len(kind), maxKind)
 	}
 	m.mu.Lock()
 	defer m.mu.Unlock()

@@ -54,7 +54,7 @@ func newStream(m *mux, id uint32, kind string) *Stream {
 	return s
 }
 
-// Kind returns what the opener of the stream said it is for, at most 64 bytes. On an accepted stream it comes from the
+// Kind returns what the opener of the stream said it is for, 1 to 64 bytes. On an accepted stream it comes from the
 // peer.
 func (s *Stream) Kind() string { return s.kind }
 
