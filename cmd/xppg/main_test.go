@@ -1,0 +1,127 @@
+package main
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"net"
+	"os"
+	"os/signal"
+	"path/filepath"
+	"regexp"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/rogpeppe/go-internal/testscript"
+)
+
+func TestMain(m *testing.M) {
+	testscript.Main(m, map[string]func(){"xppg": func() {
+		ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt)
+		defer stop()
+		os.Exit(run(ctx, os.Args[1:], stdio{in: os.Stdin, out: os.Stdout, err: os.Stderr}))
+	}})
+}
+
+// TestScripts runs the commands as a user would. Scripts know two commands
+// beside those of testscript: "waitfor FILE REGEXP" waits until a file has a
+// line that matches, and sets $MATCH to the first group; "oneline FILE" checks
+// that a file has exactly one line.
+func TestScripts(t *testing.T) {
+	testscript.Run(t, testscript.Params{
+		Dir: "testdata",
+		Setup: func(e *testscript.Env) error {
+			e.Setenv("XDG_CONFIG_HOME", filepath.Join(e.WorkDir, "config"))
+			e.Setenv("HOME", e.WorkDir)
+			port, err := freePort()
+			e.Setenv("ADDR", port)
+			return err
+		},
+		Cmds: map[string]func(ts *testscript.TestScript, neg bool, args []string){
+			"waitfor": waitFor,
+			"oneline": oneLineCheck,
+		},
+	})
+}
+
+// freePort returns an address nobody uses just now.
+func freePort() (string, error) {
+	c, err := net.ListenPacket("udp4", "127.0.0.1:0")
+	if err != nil {
+		return "", err
+	}
+	defer c.Close()
+	return c.LocalAddr().String(), nil
+}
+
+func waitFor(ts *testscript.TestScript, neg bool, args []string) {
+	if neg || len(args) != 2 {
+		ts.Fatalf("usage: waitfor FILE REGEXP")
+	}
+	re := regexp.MustCompile(args[1])
+	tick := time.NewTicker(10 * time.Millisecond)
+	defer tick.Stop()
+	deadline := time.After(30 * time.Second)
+	for {
+		b, err := os.ReadFile(ts.MkAbs(args[0]))
+		if m := re.FindSubmatch(b); m != nil {
+			if len(m) > 1 {
+				ts.Setenv("MATCH", string(m[1]))
+			}
+			return
+		}
+		if err != nil && !errors.Is(err, os.ErrNotExist) {
+			ts.Check(err)
+		}
+		select {
+		case <-tick.C:
+		case <-deadline:
+			ts.Fatalf("%s never had a line that matches %s:\n%s", args[0], args[1], b)
+		}
+	}
+}
+
+func oneLineCheck(ts *testscript.TestScript, neg bool, args []string) {
+	b := []byte(ts.ReadFile(args[0]))
+	if bytes.Count(b, []byte("\n")) != 1 || neg {
+		ts.Fatalf("%s has not one line:\n%s", args[0], b)
+	}
+}
+
+func TestParseBytes(t *testing.T) {
+	for in, want := range map[string]int64{
+		"1": 1, "4096": 4096, "64KiB": 64 << 10, "1.5MiB": 3 << 19, "10MB": 10e6, "1k": 1000, "2GiB": 2 << 30, "1TiB": 1 << 40,
+	} {
+		if got, err := parseBytes(in); err != nil || got != want {
+			t.Errorf("%q: %d, %v; want %d", in, got, err, want)
+		}
+	}
+	for _, in := range []string{"", "0", "-1", "x", "1XB", "1KKB", "MiB", "2TiB", "1i", "NaN", "Inf"} {
+		if got, err := parseBytes(in); err == nil {
+			t.Errorf("%q: got %d, want an error", in, got)
+		}
+	}
+}
+
+func TestPrintableStopsEscapes(t *testing.T) {
+	if got := printable("a\x1b[31mb\nc\td\u009b"); strings.ContainsAny(got, "\x1b\n\u009b") || !strings.Contains(got, "\td") {
+		t.Errorf("got %q", got)
+	}
+}
+
+func TestJSONable(t *testing.T) {
+	in := map[any]any{uint64(1): []any{map[any]any{"k": 1.5}}, "n": nil, "bin": []byte{1}}
+	out, ok := jsonable(in).(map[string]any)
+	if !ok || out["1"].([]any)[0].(map[string]any)["k"] != 1.5 || out["n"] != nil {
+		t.Errorf("got %#v", out)
+	}
+}
+
+func TestShowBytes(t *testing.T) {
+	for in, want := range map[int64]string{0: "0 B", 1023: "1023 B", 1024: "1.0 KiB", 16 << 20: "16.0 MiB"} {
+		if got := showBytes(in); got != want {
+			t.Errorf("%d: %q, want %q", in, got, want)
+		}
+	}
+}
