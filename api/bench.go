@@ -66,7 +66,7 @@ func (p *peer) bench(ctx context.Context, n int64, reverse bool) error {
 	if err != nil {
 		return err
 	}
-	defer s.Close()
+	defer func() { _ = s.Close() }()
 	stop := context.AfterFunc(ctx, func() { s.Reset(codeClosed) })
 	defer stop()
 	head := [benchHeader]byte{benchUpload}

@@ -20,7 +20,7 @@ func (p *peer) tellPeers(ctx context.Context) {
 	if err != nil {
 		return
 	}
-	defer s.Close()
+	defer func() { _ = s.Close() }()
 	stop := context.AfterFunc(ctx, func() { s.Reset(codeClosed) })
 	defer stop()
 	p.tell(p.pg.knownPeers()...)

@@ -136,7 +136,7 @@ func (p *peer) acceptStreams(ctx context.Context, wg *sync.WaitGroup) {
 func (p *peer) serve(ctx context.Context, s *kcptransport.Stream) {
 	stop := context.AfterFunc(ctx, func() { s.Reset(codeClosed) })
 	defer stop()
-	defer s.Close()
+	defer func() { _ = s.Close() }()
 	var err error
 	switch kind := s.Kind(); kind {
 	case kindMessages:
