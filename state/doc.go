@@ -60,7 +60,6 @@
 // stored. An entry whose clock is more than a minute ahead of ours is refused,
 // because it would win against every honest write until then. Of two entries that
 // an author signed with one version, all nodes keep the same one. Whoever may
-// join the room may write any key. Deletions are kept for a week, and then until
-// the map is opened again or needs the room: a node that was away for longer may
-// bring a deleted key back.
+// join the room may write any key. Deletions are kept for a week: a node that was
+// away for longer may bring a deleted key back.
 package state

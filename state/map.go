@@ -8,6 +8,7 @@ import (
 	"strings"
 	"sync"
 	"time"
+	"unicode/utf8"
 
 	"github.com/fxamacker/cbor/v2"
 
@@ -19,6 +20,7 @@ const (
 	defaultMaxEntries = 100_000
 	defaultMaxDrift   = time.Minute
 	tombstoneLife     = 7 * 24 * time.Hour
+	forgetEvery       = time.Minute
 	maxName           = 64
 )
 
@@ -62,14 +64,15 @@ type Map struct {
 	watchers map[*watcher]bool
 	watching sync.WaitGroup
 	refused  uint64
+	forgotAt time.Time // when old deletions were looked for last
 	closed   bool
 }
 
 const buckets = 256
 
 func newMap(cfg Config, id *kcptransport.Identity, now time.Time, changed func([]string, *kcptransport.PeerID)) (*Map, error) {
-	if cfg.Name == "" || len(cfg.Name) > maxName {
-		return nil, fmt.Errorf("state: a map's name has 1 to %d bytes, %q has %d", maxName, cfg.Name, len(cfg.Name))
+	if cfg.Name == "" || len(cfg.Name) > maxName || !utf8.ValidString(cfg.Name) {
+		return nil, fmt.Errorf("state: a map's name has 1 to %d bytes of UTF-8, %q has %d", maxName, cfg.Name, len(cfg.Name))
 	}
 	if cfg.Store == nil {
 		cfg.Store = memory{}
@@ -208,13 +211,17 @@ func (m *Map) merge(entries []*Entry, now time.Time) (keys []string, refused err
 		return nil, ErrClosed
 	}
 	news := map[string]siblings{}
+	added := 0 // keys among news that we did not have
 	for _, e := range entries {
 		err := e.checkDrift(now, m.cfg.MaxDrift)
 		s, ok := news[e.Key]
 		if !ok {
 			s = m.keys[e.Key]
 		}
-		if err == nil && len(s) == 0 && m.full(len(news), now) {
+		if len(s) == 0 && (siblings{e}).forgettable(now) {
+			continue // forgotten here already
+		}
+		if err == nil && len(s) == 0 && m.full(added, now) {
 			err = ErrFull
 		}
 		if err != nil {
@@ -224,6 +231,9 @@ func (m *Map) merge(entries []*Entry, now time.Time) (keys []string, refused err
 		}
 		m.clock.see(e.Version)
 		if next, fresh := s.add(e); fresh {
+			if len(s) == 0 {
+				added++
+			}
 			news[e.Key] = next
 		}
 	}
@@ -252,6 +262,17 @@ func (m *Map) full(more int, now time.Time) bool {
 	if len(m.keys)+more < m.cfg.MaxEntries {
 		return false
 	}
+	m.forget(now)
+	return len(m.keys)+more >= m.cfg.MaxEntries
+}
+
+// forget drops deletions that are old enough. It looks at every key, so it does
+// so once a minute at most, however often a peer makes us ask. m.mu is held.
+func (m *Map) forget(now time.Time) {
+	if !m.forgotAt.IsZero() && now.Sub(m.forgotAt) < forgetEvery {
+		return
+	}
+	m.forgotAt = now
 	old := map[string][]byte{}
 	for key, s := range m.keys {
 		if s.forgettable(now) {
@@ -259,13 +280,19 @@ func (m *Map) full(more int, now time.Time) bool {
 		}
 	}
 	if len(old) == 0 || m.cfg.Store.Save(old) != nil {
-		return true
+		return // a store that fails now is asked again
 	}
 	for key := range old {
 		m.put(key, nil)
 		delete(m.keys, key)
 	}
-	return len(m.keys)+more >= m.cfg.MaxEntries
+}
+
+// forgetOld forgets before two maps are compared, so that both leave out the same.
+func (m *Map) forgetOld(now time.Time) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	m.forget(now)
 }
 
 // live returns the siblings to read a key from, oldest first, and the version

@@ -27,9 +27,9 @@ type replicated struct {
 	sync    bool // exchange what differs
 	away    bool // the peer has no such map
 	dirty   map[string]bool
-	pause   time.Duration // after failures
-	notYet  time.Time     // when to try again
-	st      Stream        // for changes; used by run only
+	pause   time.Duration  // after failures
+	notYet  time.Time      // when to try again
+	st      *patientStream // for changes; used by run only
 	endLive func()
 }
 
@@ -182,7 +182,7 @@ func (r *replica) send(name string, p *replicated, keys []string) error {
 		}
 		p.st, p.endLive = st, done
 	}
-	err := writeEntries(&progress{p.st}, m.entriesOf(keys), false)
+	err := writeEntries(p.st, m.entriesOf(keys), false)
 	if err != nil {
 		p.endLive()
 		p.st = nil

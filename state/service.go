@@ -175,14 +175,15 @@ func (s *Service) Request(ctx context.Context, name string, peer kcptransport.Pe
 }
 
 // open opens a stream and says hello. The stream dies with ctx.
-func (s *Service) open(ctx context.Context, peer kcptransport.PeerID, hello helloFrame) (st Stream, status statusFrame, done func(), err error) {
-	st, err = s.cfg.Opener.OpenStream(ctx, peer, StreamKind)
+func (s *Service) open(ctx context.Context, peer kcptransport.PeerID, hello helloFrame) (st *patientStream, status statusFrame, done func(), err error) {
+	raw, err := s.cfg.Opener.OpenStream(ctx, peer, StreamKind)
 	if err != nil {
 		return nil, status, nil, err
 	}
-	stop := context.AfterFunc(ctx, func() { _ = st.SetDeadline(time.Unix(1, 0)) })
+	st = &patientStream{Stream: raw}
+	stop := st.endWith(ctx)
 	done = func() { stop(); st.Close() }
-	_ = st.SetDeadline(time.Now().Add(syncTimeout))
+	st.goOn()
 	if err = writeFrame(st, hello); err == nil {
 		err = readFrame(st, &status)
 	}
@@ -208,6 +209,7 @@ func (s *Service) sync(ctx context.Context, peer kcptransport.PeerID, hello hell
 	if m == nil {
 		return errors.New("there is no such map here")
 	}
+	m.forgetOld(time.Now())
 	hello.Hashes = m.hashes()
 	st, status, done, err := s.open(ctx, peer, hello)
 	if err != nil {
@@ -237,40 +239,36 @@ func (s *Service) sync(ctx context.Context, peer kcptransport.PeerID, hello hell
 
 // takeIn applies entries until the other side says that these were all. What is
 // refused is reported and does not stop the others.
-func (s *Service) takeIn(st Stream, m *Map, peer kcptransport.PeerID) error {
+func (s *Service) takeIn(st *patientStream, m *Map, peer kcptransport.PeerID) error {
 	for {
-		_ = st.SetDeadline(time.Now().Add(syncTimeout))
+		st.goOn()
 		entries, end, err := readEntries(st, m.cfg.Name)
 		if err != nil {
 			return err
 		}
-		s.report(peer, m.apply(entries, peer, time.Now()))
+		if err := m.apply(entries, peer, time.Now()); errors.Is(err, ErrClosed) {
+			return err
+		} else if err != nil {
+			s.report(peer, err)
+		}
 		if end {
 			return nil
 		}
 	}
 }
 
-func (s *Service) giveOut(st Stream, m *Map, bits []byte) error {
-	_ = st.SetDeadline(time.Now().Add(syncTimeout))
-	return writeEntries(&progress{st}, m.entries(inBuckets(bits)), true)
-}
-
-// progress moves the deadline of a stream with every write.
-type progress struct{ st Stream }
-
-func (p *progress) Write(b []byte) (int, error) {
-	_ = p.st.SetDeadline(time.Now().Add(syncTimeout))
-	return p.st.Write(b)
+func (s *Service) giveOut(st *patientStream, m *Map, bits []byte) error {
+	return writeEntries(st, m.entries(inBuckets(bits)), true)
 }
 
 // ServeStream serves a stream of kind StreamKind that a peer opened, and closes
 // it. It returns when the stream or ctx ends.
-func (s *Service) ServeStream(ctx context.Context, peer kcptransport.PeerID, st Stream) error {
+func (s *Service) ServeStream(ctx context.Context, peer kcptransport.PeerID, stream Stream) error {
+	st := &patientStream{Stream: stream}
 	defer st.Close()
-	defer context.AfterFunc(ctx, func() { _ = st.SetDeadline(time.Unix(1, 0)) })()
-	defer context.AfterFunc(s.ctx, func() { _ = st.SetDeadline(time.Unix(1, 0)) })()
-	_ = st.SetDeadline(time.Now().Add(syncTimeout))
+	defer st.endWith(ctx)()
+	defer st.endWith(s.ctx)()
+	st.goOn()
 	var hello helloFrame
 	if err := readFrame(st, &hello); err != nil {
 		return err
@@ -283,6 +281,7 @@ func (s *Service) ServeStream(ctx context.Context, peer kcptransport.PeerID, st 
 	if hello.Live {
 		return s.serveLive(st, m, peer)
 	}
+	m.forgetOld(time.Now())
 	bits, err := differ(m.hashes(), hello.Hashes)
 	if err != nil {
 		return err
@@ -305,11 +304,11 @@ func (s *Service) ServeStream(ctx context.Context, peer kcptransport.PeerID, st 
 }
 
 // serveLive takes in changes until the stream ends.
-func (s *Service) serveLive(st Stream, m *Map, peer kcptransport.PeerID) error {
+func (s *Service) serveLive(st *patientStream, m *Map, peer kcptransport.PeerID) error {
 	if err := writeFrame(st, statusFrame{}); err != nil {
 		return err
 	}
-	_ = st.SetDeadline(time.Time{})
+	st.until(time.Time{})
 	for {
 		entries, _, err := readEntries(st, m.cfg.Name)
 		if errors.Is(err, io.EOF) {
@@ -318,7 +317,11 @@ func (s *Service) serveLive(st Stream, m *Map, peer kcptransport.PeerID) error {
 		if err != nil {
 			return err
 		}
-		s.report(peer, m.apply(entries, peer, time.Now()))
+		if err := m.apply(entries, peer, time.Now()); errors.Is(err, ErrClosed) {
+			return err
+		} else if err != nil {
+			s.report(peer, err)
+		}
 	}
 }
 

@@ -449,6 +449,62 @@ func TestOldDeletionsMakeRoom(t *testing.T) {
 	}, func(_ int, c *Config) { c.MaxEntries = 2 })
 }
 
+// What was forgotten is not brought back by a peer that was slower to forget.
+func TestForgottenDeletionsStayForgotten(t *testing.T) {
+	inRoom(t, 2, func(t *testing.T, r *room) {
+		r.link(0, 1, true)
+		r.set(0, "a", 1)
+		time.Sleep(time.Second)
+		if err := r.nodes[1].m.Delete("a"); err != nil {
+			t.Fatal(err)
+		}
+		time.Sleep(tombstoneLife + time.Hour)
+		for i, n := range r.nodes {
+			if len(n.m.entries(func(string) bool { return true })) != 0 {
+				t.Errorf("node %d still remembers", i)
+			}
+		}
+	})
+}
+
+// Updates do not count as new keys.
+func TestFullCountsNewKeysOnly(t *testing.T) {
+	inRoom(t, 1, func(t *testing.T, r *room) {
+		m, id := r.nodes[0].m, identity(9)
+		now := millis(time.Now())
+		var first, second []*Entry
+		for i := range 8 {
+			key := fmt.Sprint(i)
+			first = append(first, signed(id, key, 1, now))
+			second = append(second, signed(id, key, 2, now+1))
+		}
+		second = append(second, signed(id, "8", 1, now), signed(id, "9", 1, now))
+		if err := errors.Join(m.apply(first, id.ID(), time.Now()), m.apply(second, id.ID(), time.Now())); err != nil || m.Len() != 10 {
+			t.Errorf("%d keys of 10: %v", m.Len(), err)
+		}
+	}, func(_ int, c *Config) { c.MaxEntries = 10 })
+}
+
+// A deadline that a step of an exchange sets cannot undo the end of the context.
+func TestPatienceEndsWithTheContext(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		a, b := net.Pipe()
+		defer b.Close()
+		ctx, cancel := context.WithCancel(t.Context())
+		st := &patientStream{Stream: pipeStream{a}}
+		defer st.Close()
+		defer st.endWith(ctx)()
+		cancel()
+		synctest.Wait()
+		st.goOn()
+		st.until(time.Time{})
+		start := time.Now()
+		if _, err := st.Read(make([]byte, 1)); !errors.Is(err, os.ErrDeadlineExceeded) || time.Since(start) != 0 {
+			t.Errorf("read: %v after %v", err, time.Since(start))
+		}
+	})
+}
+
 func TestMergeMayUseTheMapAndPanic(t *testing.T) {
 	inRoom(t, 2, func(t *testing.T, r *room) {
 		r.set(0, "n", 1)
