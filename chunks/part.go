@@ -11,6 +11,8 @@ import (
 	"runtime"
 	"strings"
 	"sync"
+
+	"github.com/2xppg/xppg/internal/filelock"
 )
 
 // Names inside an unfinished download, a folder called ".NAME.xppg-part-ROOT8" next to what it will become.
@@ -142,14 +144,14 @@ func lockIn(root *os.Root) (*os.File, error) {
 	if err != nil {
 		return nil, err
 	}
-	held, err := tryLock(f)
-	if err != nil || !held {
+	if err := filelock.Lock(f); err != nil {
 		f.Close()
+		if errors.Is(err, filelock.ErrLocked) {
+			err = ErrBusy
+		}
+		return nil, err
 	}
-	if err == nil && !held {
-		return nil, ErrBusy
-	}
-	return f, err
+	return f, nil
 }
 
 // others refuses when a download of something else with the same name is being written to the same folder.

@@ -21,9 +21,14 @@ func TryLock(path string) (unlock func(), err error) {
 	if err != nil {
 		return nil, fmt.Errorf("filelock: %w", err)
 	}
-	if err := lock(f); err != nil {
+	if err := Lock(f); err != nil {
 		f.Close()
 		return nil, err
 	}
 	return func() { f.Close() }, nil
 }
+
+// Lock takes the lock of an open file, or fails with ErrLocked. It does not
+// wait. Closing the file gives the lock up. On a file system without locks
+// everybody gets it.
+func Lock(f *os.File) error { return lock(f) }

@@ -1,10 +1,7 @@
-//go:build windows
-
 package filelock
 
 import (
 	"errors"
-	"fmt"
 	"os"
 
 	"golang.org/x/sys/windows"
@@ -13,11 +10,11 @@ import (
 func lock(f *os.File) error {
 	const flags = windows.LOCKFILE_EXCLUSIVE_LOCK | windows.LOCKFILE_FAIL_IMMEDIATELY
 	err := windows.LockFileEx(windows.Handle(f.Fd()), flags, 0, 1, 0, new(windows.Overlapped))
-	if errors.Is(err, windows.ERROR_LOCK_VIOLATION) {
+	switch {
+	case err == nil:
+		return nil
+	case errors.Is(err, windows.ERROR_LOCK_VIOLATION), errors.Is(err, windows.ERROR_IO_PENDING):
 		return ErrLocked
 	}
-	if err != nil {
-		return fmt.Errorf("filelock: %s: %w", f.Name(), err)
-	}
-	return nil
+	return &os.PathError{Op: "LockFileEx", Path: f.Name(), Err: err}
 }
