@@ -2,6 +2,7 @@ package api
 
 import (
 	"bytes"
+	"errors"
 	"io"
 	"testing"
 	"time"
@@ -55,7 +56,7 @@ func TestReadFrameBounds(t *testing.T) {
 		}
 	}
 	var e envelope
-	if err := readFrame(bytes.NewReader([]byte{0, 0, 0, 9, 1}), 100, &e); err != io.ErrUnexpectedEOF {
+	if err := readFrame(bytes.NewReader([]byte{0, 0, 0, 9, 1}), 100, &e); !errors.Is(err, io.ErrUnexpectedEOF) {
 		t.Errorf("cut off: %v", err)
 	}
 }

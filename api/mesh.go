@@ -65,12 +65,7 @@ func (pg *Playground) mesh() {
 	}
 }
 
-func (pg *Playground) wakeMesh() {
-	select {
-	case pg.meshWake <- struct{}{}:
-	default:
-	}
-}
+func (pg *Playground) wakeMesh() { wake(pg.meshWake) }
 
 type ownRecord struct {
 	made       time.Time

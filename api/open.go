@@ -25,7 +25,7 @@ func (pg *Playground) open() error {
 	}
 	bound := local.AddrPort()
 	pg.gather = punch.NewGatherer(punch.GathererConfig{Local: bound, Addrs: pg.cfg.LocalAddrs, Loopback: bound.Addr().IsLoopback()})
-	pg.puncher = punch.New(punch.Config{Candidates: pg.gather.Candidates, NAT: pg.gather.NAT})
+	pg.puncher = punch.New(punch.Config{Candidates: pg.candidates, NAT: pg.gather.NAT})
 	pg.intro = relaymesh.NewIntroducer(relaymesh.IntroducerConfig{Open: pg.openIntroduced})
 	pg.stun = &stunclient.Client{
 		Send:  func(b []byte, to netip.AddrPort) error { return pg.ep.WriteTo(b, to) },
@@ -36,7 +36,7 @@ func (pg *Playground) open() error {
 	pg.states = newStates(pg)
 	cfg := kcptransport.Config{
 		Conn: pg.cfg.Conn, Identity: pg.cfg.Identity, App: pg.cfg.App, Rand: pg.cfg.Rand,
-		Candidates: pg.gather.Candidates, OnSTUN: pg.onSTUN, KeepAlive: pg.cfg.KeepAlive,
+		Candidates: pg.candidates, OnSTUN: pg.onSTUN, KeepAlive: pg.cfg.KeepAlive,
 	}
 	if pg.cfg.Passphrase != "" {
 		secret := kcptransport.RoomSecret(pg.cfg.App, pg.cfg.Passphrase)
@@ -73,7 +73,7 @@ func (pg *Playground) Explain(id kcptransport.PeerID) (punch.Record, bool) {
 }
 
 // discover keeps asking STUN servers for our public address until the
-// playground closes.
+// playground closes: now and then, and when the network has changed.
 func (pg *Playground) discover() {
 	for pg.ctx.Err() == nil {
 		pause := stunEvery
@@ -91,6 +91,7 @@ func (pg *Playground) discover() {
 		select {
 		case <-pg.ctx.Done():
 		case <-t.C:
+		case <-pg.stunWake:
 		}
 		t.Stop()
 	}
@@ -140,7 +141,7 @@ func (pg *Playground) NetCheck(ctx context.Context) (NetReport, error) {
 	if ctx.Err() != nil {
 		return r, fmt.Errorf("api: netcheck: %w", ctx.Err())
 	}
-	for _, c := range pg.gather.Candidates() {
+	for _, c := range pg.candidates() {
 		if c.Type == kcptransport.Host {
 			r.Local = append(r.Local, c.Addr)
 		}

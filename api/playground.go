@@ -13,6 +13,7 @@ import (
 	"sync/atomic"
 	"time"
 
+	"github.com/2xppg/xppg/internal/netmon"
 	"github.com/2xppg/xppg/internal/udp"
 	"github.com/2xppg/xppg/kcptransport"
 	"github.com/2xppg/xppg/punch"
@@ -52,6 +53,8 @@ type Playground struct {
 	order      broadcastOrder
 	heldWake   chan struct{}
 	meshWake   chan struct{}
+	stunWake   chan struct{}
+	netmon     *netmon.Monitor // nil when the socket is the caller's
 
 	files  *files
 	states *states
@@ -68,7 +71,8 @@ func Start(ctx context.Context, cfg Config) (*Playground, error) {
 	if err := ctx.Err(); err != nil {
 		return nil, fmt.Errorf("api: start: %w", err)
 	}
-	if cfg.Conn == nil {
+	ownSocket := cfg.Conn == nil
+	if ownSocket {
 		conn, err := udp.Listen(cfg.Listen)
 		if err != nil {
 			return nil, fmt.Errorf("api: listen on %s: %w", cfg.Listen, err)
@@ -85,6 +89,7 @@ func Start(ctx context.Context, cfg Config) (*Playground, error) {
 		contacts: map[kcptransport.PeerID]*contactState{},
 		heldWake: make(chan struct{}, 1),
 		meshWake: make(chan struct{}, 1),
+		stunWake: make(chan struct{}, 1),
 	}
 	pg.ctx, pg.cancel = context.WithCancel(context.Background())
 	pg.inbox = newInbox(pg.handle)
@@ -100,6 +105,9 @@ func Start(ctx context.Context, cfg Config) (*Playground, error) {
 	pg.wg.Go(pg.discover)
 	pg.wg.Go(func() { pg.releaseHeld(pg.ctx) })
 	pg.wg.Go(pg.mesh)
+	if ownSocket {
+		pg.watchNetwork()
+	}
 	for _, t := range cfg.Join {
 		pg.wg.Go(func() { pg.keepJoining(t) })
 	}
@@ -116,7 +124,7 @@ func (pg *Playground) App() string { return pg.cfg.App }
 // known: its own, and those that STUN servers and peers saw.
 func (pg *Playground) Addrs() []netip.AddrPort {
 	var out []netip.AddrPort
-	for _, c := range pg.gather.Candidates() {
+	for _, c := range pg.candidates() {
 		out = append(out, c.Addr)
 	}
 	return out
@@ -189,6 +197,9 @@ func (pg *Playground) Close() error {
 		pg.events.close()
 		pg.inbox.close()
 		pg.cancel()
+		if pg.netmon != nil {
+			_ = pg.netmon.Close()
+		}
 		err = pg.ep.Close()
 		pg.wg.Wait()
 		err = errors.Join(err, pg.states.close(), pg.files.close())

@@ -221,8 +221,5 @@ func (pg *Playground) releaseHeld(ctx context.Context) {
 }
 
 func (pg *Playground) wakeHeld() {
-	select {
-	case pg.heldWake <- struct{}{}:
-	default:
-	}
+	wake(pg.heldWake)
 }

@@ -1,0 +1,62 @@
+package api
+
+import (
+	"time"
+
+	"github.com/2xppg/xppg/internal/netmon"
+	"github.com/2xppg/xppg/kcptransport"
+	"github.com/2xppg/xppg/punch"
+)
+
+// reobserve is how long after a change our record is made anew.
+const reobserve = 2 * time.Second
+
+// watchNetwork starts to watch for changes of the network that this machine is
+// in. A socket of the caller's own may be in another one: then the caller has
+// to tell, see [Playground.NetworkChanged].
+func (pg *Playground) watchNetwork() {
+	addrs := pg.cfg.LocalAddrs
+	if addrs == nil {
+		addrs = punch.InterfaceAddrs
+	}
+	pg.netmon = netmon.Start(netmon.Config{Addrs: addrs, OnChange: func(netmon.Change) { pg.NetworkChanged() }})
+}
+
+// NetworkChanged tells the node that it is in another network now: an address
+// came or went, or the machine slept. Every path is probed anew, STUN servers
+// are asked again and peers that could not be reached are tried at once. A node
+// with a socket of its own (no [Config.Conn]) notices by itself, within a second
+// on Linux and 5 to 15 elsewhere. It does not wait for anything.
+func (pg *Playground) NetworkChanged() {
+	if pg.ctx.Err() != nil {
+		return
+	}
+	pg.gather.Reset()
+	wake(pg.stunWake)
+	now := time.Now()
+	pg.mu.Lock()
+	for _, c := range pg.contacts {
+		c.fails, c.next = 0, now
+	}
+	pg.mu.Unlock()
+	pg.wakeMesh()
+	time.AfterFunc(reobserve, pg.wakeMesh) // peers have told by then at which address they see us
+}
+
+// candidates returns our own, with what peers see of us right now.
+func (pg *Playground) candidates() []kcptransport.Candidate {
+	for _, p := range pg.readyPeers() {
+		if a := p.link.ObservedAddr(); a.IsValid() {
+			pg.gather.Observe(p.id, a)
+		}
+	}
+	return pg.gather.Candidates()
+}
+
+// wake leaves a token in c, which holds one, if there is none.
+func wake(c chan struct{}) {
+	select {
+	case c <- struct{}{}:
+	default:
+	}
+}
