@@ -30,32 +30,33 @@ type Result struct {
 // timing, or when ctx ends. Errors are [*ResponseError], [*TimeoutError] or wrap that of ctx.
 func (c *Client) Binding(ctx context.Context, server netip.AddrPort) (Result, error) {
 	var o outcome
-	c.ask(ctx, []netip.AddrPort{unmap(server)}, func(_ int, got outcome) { o = got })
+	c.ask(ctx, []*transaction{{server: unmap(server)}}, func(_ int, got outcome) { o = got })
 	return o.result, o.err
 }
 
 // outcome is how a transaction ended.
 type outcome struct {
 	result Result
+	from   netip.AddrPort // where the answer came from
 	err    error
 }
 
-// asking is a set of transactions, one for each server. One goroutine runs all of them, so that requests leave in the
-// order of the servers.
+// asking is a set of transactions. One goroutine runs all of them, so that requests leave in their order.
 type asking struct {
 	client       *Client
 	transactions []*transaction
 	answers      chan answer
-	done         func(server int, o outcome)
+	done         func(index int, o outcome)
 	open         int // transactions that have not ended
 }
 
-// ask runs a transaction with each server and calls done for each in the order in which they end. It returns when all
-// have ended.
-func (c *Client) ask(ctx context.Context, servers []netip.AddrPort, done func(server int, o outcome)) {
-	a := &asking{client: c, answers: make(chan answer, len(servers)), done: done, open: len(servers)}
-	for i, server := range servers {
-		a.transactions = append(a.transactions, &transaction{server: server, index: i, answers: a.answers})
+// ask runs transactions and calls done for each in the order in which they end. It returns when all have ended.
+func (c *Client) ask(ctx context.Context, transactions []*transaction, done func(index int, o outcome)) {
+	a := &asking{
+		client: c, transactions: transactions, answers: make(chan answer, len(transactions)), done: done, open: len(transactions),
+	}
+	for i, t := range transactions {
+		t.index, t.answers = i, a.answers
 	}
 	now := time.Now()
 	for _, t := range a.transactions {
@@ -112,7 +113,7 @@ func (a *asking) sendDue(now time.Time) (next time.Time) {
 
 func (a *asking) take(now time.Time, got answer) {
 	result, err := got.to.result(now, got.r)
-	a.end(got.to, outcome{result, err})
+	a.end(got.to, outcome{result, got.source, err})
 }
 
 // giveUp ends what is left.

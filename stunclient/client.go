@@ -86,7 +86,7 @@ func (c *Client) Handle(b []byte, from netip.AddrPort) bool {
 		c.stats.Unknown++
 		return false
 	}
-	if !t.from(from) {
+	if !t.expects(from) {
 		c.stats.WrongSource++
 		return true
 	}
@@ -100,7 +100,7 @@ func (c *Client) Handle(b []byte, from netip.AddrPort) bool {
 		c.stats.Errors++
 	}
 	delete(c.pending, id)
-	t.answers <- answer{t, r} // the only one: there is room
+	t.answers <- answer{t, r, unmap(from)} // the only one: there is room
 	return true
 }
 
@@ -108,13 +108,12 @@ func isResponse(t stun.MessageType) bool {
 	return t.Class == stun.ClassSuccessResponse || t.Class == stun.ClassErrorResponse
 }
 
-// begin registers a transaction with the server it names.
+// begin registers a transaction with the server that it names.
 func (c *Client) begin(t *transaction, now time.Time) error {
 	if ip := t.server.Addr(); !ip.IsValid() || ip.IsUnspecified() || t.server.Port() == 0 {
 		return errNoServer
 	}
 	t.schedule, t.due = c.schedule(), now
-	t.from = func(from netip.AddrPort) bool { return sameAddr(from, t.server) }
 	if err := c.register(t); err != nil {
 		return err
 	}

@@ -37,7 +37,11 @@ func (c *Client) Discover(ctx context.Context, servers []netip.AddrPort) Report 
 	servers = distinct(servers)
 	servers = servers[:min(len(servers), maxServers)]
 	outcomes := make([]outcome, len(servers))
-	c.ask(ctx, servers, func(i int, o outcome) {
+	asked := make([]*transaction, len(servers))
+	for i, s := range servers {
+		asked[i] = &transaction{server: s}
+	}
+	c.ask(ctx, asked, func(i int, o outcome) {
 		if outcomes[i] = o; o.err == nil && c.OnAnswer != nil {
 			c.OnAnswer(o.result)
 		}

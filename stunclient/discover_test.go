@@ -47,7 +47,7 @@ func TestDiscover(t *testing.T) {
 			t.Errorf("a server that is named three times was asked at %v", got)
 		}
 		wantFamily(t, r.IPv4, Family{[]netip.AddrPort{mapped}, EndpointIndependent, false, 2})
-		wantFamily(t, r.IPv6, Family{[]netip.AddrPort{local6}, MappingUnknown, true, 1})
+		wantFamily(t, r.IPv6, Family{[]netip.AddrPort{local6}, Unknown, true, 1})
 		if len(n.pending) != 0 {
 			t.Errorf("%d transactions are left", len(n.pending))
 		}
@@ -115,8 +115,8 @@ func TestClassify(t *testing.T) {
 		want Family
 	}{
 		{"nobody", nil, Family{}},
-		{"one server", seen{a1: m}, Family{[]netip.AddrPort{m}, MappingUnknown, true, 1}},
-		{"two ports of one server, the same", seen{a1: m, a2: m}, Family{[]netip.AddrPort{m}, MappingUnknown, true, 1}},
+		{"one server", seen{a1: m}, Family{[]netip.AddrPort{m}, Unknown, true, 1}},
+		{"two ports of one server, the same", seen{a1: m, a2: m}, Family{[]netip.AddrPort{m}, Unknown, true, 1}},
 		{"two ports of one server, different", seen{a1: m, a2: m2}, Family{[]netip.AddrPort{m, m2}, AddressAndPortDependent, false, 1}},
 		{"two servers, the same", seen{a1: m, b1: m}, Family{[]netip.AddrPort{m}, EndpointIndependent, true, 2}},
 		{"two servers, different ports", seen{a1: m, b1: m2}, Family{[]netip.AddrPort{m, m2}, EndpointDependent, false, 2}},
@@ -140,8 +140,8 @@ func TestClassify(t *testing.T) {
 }
 
 func TestMappingText(t *testing.T) {
-	for m, want := range map[Mapping]string{
-		MappingUnknown: "unknown", EndpointIndependent: "endpoint-independent", AddressDependent: "address-dependent",
+	for m, want := range map[Dependence]string{
+		Unknown: "unknown", EndpointIndependent: "endpoint-independent", AddressDependent: "address-dependent",
 		AddressAndPortDependent: "address-and-port-dependent", EndpointDependent: "endpoint-dependent", 99: "unknown",
 	} {
 		if b, err := m.MarshalText(); err != nil || string(b) != want {

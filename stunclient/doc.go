@@ -22,7 +22,14 @@
 // was asked. Whoever can read the packets on their way can still lie about the mapped address; it is a hint where to
 // try, never a proof of anything. All else is dropped and counted, see [Stats].
 //
+// # Behaviour of the NAT
+//
+// Comparing what several servers saw of the shared socket ([Client.Discover]) tells the mapping. What takes servers with
+// a second address (RFC 5780) and may not touch the shared socket's mapping is asked by a [Prober] from spare sockets:
+// filtering, hairpinning.
+//
 // # Limits
 //
 // Binding is the only method, UDP the only transport, and there is no authentication: public servers ask for none.
+// [Respond] answers no RESPONSE-ORIGIN: a peer has one address, which who asks knows already, and the answer would grow.
 package stunclient

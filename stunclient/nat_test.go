@@ -105,7 +105,7 @@ func TestDiscoverBehindNATs(t *testing.T) {
 	for _, tt := range []struct {
 		name      string
 		nat       netsim.NAT
-		want      stunclient.Mapping
+		want      stunclient.Dependence
 		preserved bool
 		mapped    int // different addresses that the servers see
 	}{
@@ -155,7 +155,7 @@ func TestDiscoverBehindTwoNATs(t *testing.T) {
 		if f := r.IPv4; f.Mapping != stunclient.AddressAndPortDependent || f.PortPreserved || len(f.Mapped) != 4 {
 			t.Errorf("IPv4 %+v, failures %v", f, r.Failures)
 		}
-		if f := r.IPv6; f.Servers != 0 || f.Mapping != stunclient.MappingUnknown {
+		if f := r.IPv6; f.Servers != 0 || f.Mapping != stunclient.Unknown {
 			t.Errorf("IPv6 %+v of a host that has none", f)
 		}
 	})

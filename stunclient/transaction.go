@@ -56,11 +56,13 @@ func (s schedule) wait(n int) time.Duration {
 // set, and the rest belongs to the run loop that began it.
 type transaction struct {
 	id      transactionID
-	from    func(netip.AddrPort) bool // whose answer counts
-	answers chan<- answer             // has room for the one answer
+	server  netip.AddrPort // who is asked, and answers unless asked otherwise
+	also    netip.AddrPort // another address from where the answer counts; the zero value without one
+	answers chan<- answer  // has room for the one answer
 
-	server   netip.AddrPort
-	index    int // of the server
+	attributes []stun.Setter // of the request
+
+	index    int // among those that run together
 	schedule schedule
 	request  []byte // the same for each retransmission
 
@@ -73,17 +75,24 @@ type transaction struct {
 
 // answer is a response on its way from Handle to the run loop.
 type answer struct {
-	to *transaction
-	r  *response
+	to     *transaction
+	r      *response
+	source netip.AddrPort
 }
 
 // buildRequest fills in the packet to send.
 func (t *transaction) buildRequest() error {
-	m, err := stun.Build(stun.BindingRequest, stun.NewTransactionIDSetter(t.id))
+	head := []stun.Setter{stun.BindingRequest, stun.NewTransactionIDSetter(t.id)}
+	m, err := stun.Build(append(head, t.attributes...)...)
 	if err == nil {
 		t.request = m.Raw
 	}
 	return err
+}
+
+// expects reports whether an answer from an address counts.
+func (t *transaction) expects(from netip.AddrPort) bool {
+	return sameAddr(from, t.server) || t.also.IsValid() && sameAddr(from, t.also)
 }
 
 // step is called when the transaction is due. It counts a request, which the caller sends, or returns the error that ends

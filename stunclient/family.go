@@ -5,20 +5,21 @@ import (
 	"slices"
 )
 
-// Mapping says what the port and address that a NAT gives a socket depend on (RFC 4787 section 4.1).
-type Mapping uint8
+// Dependence says how much of the other end's address a NAT looks at: for the port and address that it gives a socket
+// (mapping, RFC 4787 section 4.1), or for what it lets in (filtering, section 5).
+type Dependence uint8
 
-// What can be told of a mapping by comparing the answers of servers. MappingUnknown is the zero value.
+// What can be told by comparing the answers of servers. Unknown is the zero value.
 const (
-	MappingUnknown          Mapping = iota // fewer than two servers answered
-	EndpointIndependent                    // servers at different addresses see the same: a peer will see it, too
-	AddressDependent                       // two ports of a server see the same, servers at different addresses don't
-	AddressAndPortDependent                // two ports of a server see different ones
-	EndpointDependent                      // one of the two above: no server was asked at two ports
+	Unknown                 Dependence = iota // too few answers
+	EndpointIndependent                       // servers at different addresses see the same: a peer will see it, too
+	AddressDependent                          // two ports of a server see the same, servers at different addresses don't
+	AddressAndPortDependent                   // two ports of a server see different ones
+	EndpointDependent                         // one of the two above: no server was asked at two ports
 )
 
 // String returns the RFC's term in lower case.
-func (m Mapping) String() string {
+func (m Dependence) String() string {
 	switch m {
 	case EndpointIndependent:
 		return "endpoint-independent"
@@ -33,13 +34,13 @@ func (m Mapping) String() string {
 }
 
 // MarshalText implements [encoding.TextMarshaler].
-func (m Mapping) MarshalText() ([]byte, error) { return []byte(m.String()), nil }
+func (m Dependence) MarshalText() ([]byte, error) { return []byte(m.String()), nil }
 
 // Family is what is known of a socket for servers of one address family. It describes the moment of asking, and says
 // what is worth trying, never what is impossible.
 type Family struct {
 	Mapped        []netip.AddrPort // the addresses that servers saw, each once, the one most often seen first
-	Mapping       Mapping          // how they depend on who is asked
+	Mapping       Dependence       // how they depend on who is asked
 	PortPreserved bool             // all have the port of Client.Local
 	Servers       int              // different server addresses that answered: what the rest is built on
 }
@@ -76,7 +77,7 @@ func family(results []Result, localPort uint16) Family {
 }
 
 // mapping compares every two results that came from different addresses or different ports of one.
-func mapping(results []Result, servers int) Mapping {
+func mapping(results []Result, servers int) Dependence {
 	samePort, differs := false, false // two ports of one server saw the same; two servers saw different addresses
 	for i, a := range results {
 		for _, b := range results[:i] {
@@ -99,5 +100,5 @@ func mapping(results []Result, servers int) Mapping {
 	case servers > 1:
 		return EndpointIndependent
 	}
-	return MappingUnknown
+	return Unknown
 }

@@ -1,0 +1,178 @@
+package stunclient
+
+import (
+	"errors"
+	"net"
+	"net/netip"
+	"sync"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/pion/stun/v2"
+)
+
+// wire is the spare sockets of a Prober, and whoever answers what they send.
+type wire struct {
+	respond func(request []byte, to netip.AddrPort) []packet // one call at a time
+
+	mu   sync.Mutex
+	sent map[netip.AddrPort]int
+}
+
+// open makes a Socket of a bubble: what is written is answered as the wire says.
+func (w *wire) open() (Socket, error) {
+	return &wireSocket{wire: w, arrived: make(chan packet, 100), closed: make(chan struct{})}, nil
+}
+
+type wireSocket struct {
+	*wire
+	arrived chan packet
+	closed  chan struct{}
+}
+
+func (s *wireSocket) ReadFromUDPAddrPort(b []byte) (int, netip.AddrPort, error) {
+	select {
+	case p := <-s.arrived:
+		return copy(b, p.payload), p.from, nil
+	case <-s.closed:
+		return 0, netip.AddrPort{}, net.ErrClosed
+	}
+}
+
+func (s *wireSocket) WriteToUDPAddrPort(b []byte, to netip.AddrPort) (int, error) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.sent[to]++
+	for _, p := range s.respond(append([]byte(nil), b...), to) {
+		select {
+		case s.arrived <- p:
+		default: // as a socket does whose buffer is full
+		}
+	}
+	return len(b), nil
+}
+
+func (s *wireSocket) LocalAddr() net.Addr { return net.UDPAddrFromAddrPort(local) }
+func (s *wireSocket) Close() error        { close(s.closed); return nil }
+
+// A server cannot make us send where it likes.
+func TestOtherAddressOfHostileServers(t *testing.T) {
+	for _, tt := range []struct {
+		server, other string
+		credible      bool
+	}{
+		{"192.0.2.1:3478", "192.0.2.2:3479", true},
+		{"10.0.0.1:3478", "10.0.0.2:3479", true},
+		{"127.0.0.1:3478", "127.0.0.2:3479", true},
+		{"[2001:db8::1]:3478", "[2001:db8::2]:3479", true},
+		{"192.0.2.1:3478", "192.0.2.1:3479", false},
+		{"192.0.2.1:3478", "192.0.2.2:3478", false},
+		{"192.0.2.1:3478", "127.0.0.1:3479", false},
+		{"192.0.2.1:3478", "192.168.1.1:53", false},
+		{"192.0.2.1:3478", "100.64.0.1:53", false},
+		{"192.0.2.1:3478", "169.254.169.254:80", false},
+		{"192.0.2.1:3478", "255.255.255.255:53", false},
+		{"192.0.2.1:3478", "192.0.2.2:0", false},
+		{"192.0.2.1:3478", "224.0.0.1:53", false},
+		{"192.0.2.1:3478", "0.0.0.0:53", false},
+		{"192.0.2.1:3478", "[2001:db8::2]:3479", false},
+		{"[2001:db8::1]:3478", "[::1]:3479", false},
+		{"[2001:db8::1]:3478", "[fd00::1]:3479", false},
+	} {
+		t.Run(tt.server+" names "+tt.other, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				server, other := addr(tt.server), addr(tt.other)
+				w := &wire{sent: map[netip.AddrPort]int{}, respond: func(r []byte, to netip.AddrPort) []packet {
+					if to != server {
+						return nil
+					}
+					return []packet{{payload: build(r, stun.BindingSuccess, xorMapped(mapped),
+						&stun.OtherAddress{IP: other.Addr().AsSlice(), Port: int(other.Port())}), from: server}}
+				}}
+				_, err := (&Prober{Open: w.open}).Behaviour(t.Context(), server)
+				if !errors.Is(err, ErrUnsupported) { // it ignores CHANGE-REQUEST
+					t.Errorf("%v", err)
+				}
+				delete(w.sent, server)
+				if tt.credible != (len(w.sent) > 0) {
+					t.Errorf("sent to %v", w.sent)
+				}
+				for to, n := range w.sent {
+					if n > probeRequests || to.Addr() != other.Addr() {
+						t.Errorf("%d packets to %v", n, to)
+					}
+				}
+			})
+		})
+	}
+}
+
+// FuzzProber feeds whole conversations of hostile answers into the tests: each request is answered by up to three
+// packets, made of what the fuzzer says.
+func FuzzProber(f *testing.F) {
+	f.Add([]byte{1, 0, 2, 0, 3, 0, 1, 1, 2, 2, 3, 3, 4, 4, 5, 5})
+	f.Add([]byte("\x01\x00\x02\x01\x01\x02\x02\x03\x03\x05\x05\x03\x03\x03"))
+	f.Fuzz(func(t *testing.T, script []byte) {
+		if len(script) > 400 {
+			return
+		}
+		synctest.Test(t, func(t *testing.T) {
+			next := func() (b byte) {
+				if len(script) > 0 {
+					b, script = script[0], script[1:]
+				}
+				return b
+			}
+			addrs := []netip.AddrPort{serv1, withPort(serv1, 3479), withPort(serv2, 3478), withPort(serv2, 3479), mapped, addr("127.0.0.1:53")}
+			w := &wire{sent: map[netip.AddrPort]int{}, respond: func(r []byte, to netip.AddrPort) (out []packet) {
+				for range next() % 4 {
+					other, from := addrs[next()%6], addrs[next()%6]
+					b := build(r, stun.BindingSuccess, xorMapped(addrs[next()%6]),
+						&stun.OtherAddress{IP: other.Addr().AsSlice(), Port: int(other.Port())})
+					switch next() % 4 {
+					case 1:
+						b = build(r, stun.BindingError, stun.CodeUnknownAttribute)
+					case 2:
+						b[int(next())%len(b)] ^= next()
+					}
+					out = append(out, packet{payload: b, from: from})
+				}
+				return out
+			}}
+			p := &Prober{Open: w.open}
+			start := time.Now()
+			b, err := p.Behaviour(t.Context(), serv1)
+			if err == nil && (b.Mapping > EndpointDependent || b.Filtering == Unknown || len(b.Sightings) > 3) {
+				t.Errorf("%+v", b)
+			}
+			if took := time.Since(start); took > time.Minute {
+				t.Errorf("took %v", took)
+			}
+			total := 0
+			for to, n := range w.sent {
+				if total += n; to.Addr().IsLoopback() {
+					t.Errorf("sent to %v", to)
+				}
+			}
+			if total > 8*probeRequests {
+				t.Errorf("sent %d packets: %v", total, w.sent)
+			}
+		})
+	})
+}
+
+// A server that lies about where it sees the spare sockets cannot make us send into our own network.
+func TestHairpinAgainstHostileServers(t *testing.T) {
+	for _, lie := range []string{"127.0.0.1:53", "192.168.1.1:53", "100.64.0.1:53", "203.0.113.7:53"} {
+		synctest.Test(t, func(t *testing.T) {
+			w := &wire{sent: map[netip.AddrPort]int{}, respond: func(r []byte, to netip.AddrPort) []packet {
+				return []packet{{payload: build(r, stun.BindingSuccess, xorMapped(addr(lie))), from: to}}
+			}}
+			turned, err := (&Prober{Open: w.open}).Hairpin(t.Context(), serv1)
+			if turned || !errors.Is(err, errNoPair) || len(w.sent) != 1 {
+				t.Errorf("%s: %v, %v, sent to %v", lie, turned, err, w.sent)
+			}
+		})
+	}
+}
