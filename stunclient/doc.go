@@ -26,7 +26,7 @@
 //
 // Comparing what several servers saw of the shared socket ([Client.Discover]) tells the mapping. What takes servers with
 // a second address (RFC 5780) and may not touch the shared socket's mapping is asked by a [Prober] from spare sockets:
-// filtering, hairpinning.
+// filtering, hairpinning, and how long an idle mapping lives.
 //
 // # Limits
 //
