@@ -74,5 +74,5 @@ func ExampleGatherer() {
 	// Output:
 	// host 192.168.1.5:7337
 	// srflx 203.0.113.9:7337
-	// mapping endpoint-independent (70 % sure), filtering unknown, port preserved (91 % sure)
+	// mapping endpoint-independent (98 % sure), filtering unknown, port preserved (70 % sure)
 }

@@ -7,6 +7,7 @@ import (
 	"sync"
 
 	"github.com/2xppg/xppg/kcptransport"
+	"github.com/2xppg/xppg/stunclient"
 )
 
 const (
@@ -35,8 +36,9 @@ type GathererConfig struct {
 type Gatherer struct {
 	cfg GathererConfig
 
-	mu   sync.Mutex
-	seen []sightingBy // the newest last, one for each source
+	mu    sync.Mutex
+	seen  []sightingBy // the newest last, one for each source
+	found Findings
 }
 
 // sightingBy is a sighting and who told it: a STUN server by its address, or a peer.
@@ -78,7 +80,7 @@ func (g *Gatherer) Forget(peer kcptransport.PeerID) {
 func (g *Gatherer) Reset() {
 	g.mu.Lock()
 	defer g.mu.Unlock()
-	g.seen = nil
+	g.seen, g.found = nil, Findings{}
 }
 
 func (g *Gatherer) see(s sightingBy) {
@@ -157,17 +159,40 @@ func reflexive(seen []sightingBy) []netip.AddrPort {
 	return out
 }
 
-// NAT returns what can be told of the NAT for IPv4 from what servers and peers saw. Filtering stays unknown: it takes
-// servers with a second address to find out.
+// NAT returns what can be told of the NAT for IPv4 from what servers and peers saw, and from what was found by tests on
+// spare sockets ([Gatherer.Found]), without which filtering stays unknown.
 func (g *Gatherer) NAT() NAT {
 	var seen []sighting
 	for _, s := range g.sightings() {
 		if s.mapped.Addr().Is4() {
+			s.local, s.who = g.cfg.Local.Port(), witness{s.by.Addr(), s.peer}
 			seen = append(seen, s.sighting)
 		}
 	}
+	g.mu.Lock()
+	found := g.found
+	g.mu.Unlock()
 	hosts := g.cfg.Addrs()
-	return inferNAT(seen, g.cfg.Local.Port(), func(a netip.Addr) bool { return slices.Contains(hosts, a) })
+	return inferNAT(seen, found, func(a netip.Addr) bool { return slices.Contains(hosts, a) })
+}
+
+// Found takes in what tests on spare sockets told. What they did not test stays as it was; f must not be changed
+// afterwards.
+func (g *Gatherer) Found(f Findings) {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	if len(f.Behaviours) > 0 {
+		g.found.Behaviours = f.Behaviours
+	}
+	if len(f.Samples) > 0 {
+		g.found.Samples = f.Samples
+	}
+	if len(f.Hairpin) > 0 {
+		g.found.Hairpin = f.Hairpin
+	}
+	if f.Lifetime != (stunclient.Lifetime{}) {
+		g.found.Lifetime = f.Lifetime
+	}
 }
 
 func unmap(a netip.AddrPort) netip.AddrPort { return netip.AddrPortFrom(a.Addr().Unmap(), a.Port()) }

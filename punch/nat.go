@@ -39,23 +39,26 @@ func (b Behaviour) String() string {
 // MarshalText implements encoding.TextMarshaler.
 func (b Behaviour) MarshalText() ([]byte, error) { return []byte(b.String()), nil }
 
-// Ports says whether a NAT keeps the port of the host (RFC 4787 section 4.2.1).
+// Ports says what a NAT does with the port of the host (RFC 4787 section 4.2).
 type Ports uint8
 
 // What a NAT does with ports. PortsUnknown is the zero value.
 const (
-	PortsUnknown   Ports = 0
-	PortsPreserved Ports = 1
-	PortsChanged   Ports = 2
+	PortsUnknown    Ports = 0
+	PortsPreserved  Ports = 1 // the port outside is that inside
+	PortsChanged    Ports = 2
+	PortsParityKept Ports = 3 // changed, but even ones stay even and odd ones odd
 )
 
-// String returns "preserved", "changed" or "unknown".
+// String returns "preserved", "changed", "changed but for its parity" or "unknown".
 func (p Ports) String() string {
 	switch p {
 	case PortsPreserved:
 		return "preserved"
 	case PortsChanged:
 		return "changed"
+	case PortsParityKept:
+		return "changed but for its parity"
 	}
 	return "unknown"
 }
@@ -63,18 +66,54 @@ func (p Ports) String() string {
 // MarshalText implements encoding.TextMarshaler.
 func (p Ports) MarshalText() ([]byte, error) { return []byte(p.String()), nil }
 
+// PortRange is a range of ports, both ends included.
+type PortRange struct {
+	First uint16 `json:"first"`
+	Last  uint16 `json:"last"`
+}
+
+// String returns "first-last".
+func (r PortRange) String() string { return fmt.Sprintf("%d-%d", r.First, r.Last) }
+
+// Lifetime bounds how long a NAT keeps a mapping that carries nothing. Max is 0 when no end was found.
+type Lifetime struct {
+	Min Millis `json:"min_ms"`
+	Max Millis `json:"max_ms,omitempty"`
+}
+
+// String returns "30s-33s" or "more than 5m0s".
+func (l Lifetime) String() string {
+	if l.Max == 0 {
+		return "more than " + l.Min.Duration().String()
+	}
+	return l.Min.Duration().String() + "-" + l.Max.Duration().String()
+}
+
 // Belief is something taken to be so, and how sure that is: 0 is a guess, 1 is certain.
 type Belief[T any] struct {
 	Is         T       `json:"is"`
 	Confidence float64 `json:"confidence"`
 }
 
-// NAT is what is known of the NATs between a peer and the internet. The zero value means nothing. It orders what is
-// tried and never forbids anything.
+// String returns what is believed and how much, or "unknown".
+func (b Belief[T]) String() string {
+	if b.Confidence == 0 {
+		return "unknown"
+	}
+	return fmt.Sprintf("%v (%.0f %% sure)", b.Is, 100*b.Confidence)
+}
+
+// NAT is what is known of the NATs between a peer and the internet, for IPv4. The zero value means nothing. It orders
+// what is tried and never forbids anything. Values can be compared.
 type NAT struct {
 	Mapping   Belief[Behaviour] `json:"mapping"`
 	Filtering Belief[Behaviour] `json:"filtering"`
 	Ports     Belief[Ports]     `json:"ports"`
+	Step      Belief[int]       `json:"step"`      // from the port of one new mapping to that of the next; -32768 to 32767, not 0
+	Block     Belief[PortRange] `json:"block"`     // where all ports of this customer come from
+	Addresses Belief[int]       `json:"addresses"` // how many public addresses the NAT uses for us, at least
+	Lifetime  Belief[Lifetime]  `json:"lifetime"`
+	Hairpin   Belief[bool]      `json:"hairpin"` // packets from inside to an outside address turn round
 }
 
 // moves reports whether the port outside is rather expected to differ from one destination to the next.
@@ -82,52 +121,20 @@ func (n NAT) moves() bool {
 	return n.Mapping.Is >= AddressDependent && n.Mapping.Confidence >= 0.5
 }
 
-// String describes the NAT in one line.
+// String describes the NAT in one line. What few know of theirs is left out when it is unknown.
 func (n NAT) String() string {
-	belief := func(is fmt.Stringer, confidence float64) string {
-		if confidence == 0 {
-			return "unknown"
-		}
-		return fmt.Sprintf("%s (%.0f %% sure)", is, 100*confidence)
-	}
-	return fmt.Sprintf("mapping %s, filtering %s, port %s",
-		belief(n.Mapping.Is, n.Mapping.Confidence), belief(n.Filtering.Is, n.Filtering.Confidence), belief(n.Ports.Is, n.Ports.Confidence))
-}
-
-// sighting is one answer to the question "from which address did my packet come?".
-type sighting struct {
-	by     netip.AddrPort // who saw it; invalid for a peer whose address does not matter
-	mapped netip.AddrPort
-}
-
-// inferNAT draws what can be drawn from sightings of one socket, all of one address family, without asking for more.
-// host reports whether an address is one of the host's own.
-func inferNAT(seen []sighting, localPort uint16, host func(netip.Addr) bool) (n NAT) {
-	if len(seen) == 0 {
-		return n
-	}
-	agree, preserved := 0, 0
-	for _, s := range seen {
-		if s.mapped == seen[0].mapped {
-			agree++
-		}
-		if s.mapped.Port() == localPort {
-			preserved++
+	text := fmt.Sprintf("mapping %s, filtering %s, port %s", n.Mapping, n.Filtering, n.Ports)
+	for _, more := range []struct {
+		name   string
+		belief fmt.Stringer
+	}{
+		{"step", n.Step}, {"ports", n.Block}, {"public addresses", n.Addresses}, {"lifetime", n.Lifetime}, {"hairpin", n.Hairpin},
+	} {
+		if told := more.belief.String(); told != "unknown" && (more.name != "public addresses" || n.Addresses.Is > 1) {
+			text += ", " + more.name + " " + told
 		}
 	}
-	n.Ports = Belief[Ports]{PortsChanged, sure(len(seen) - preserved)}
-	if preserved == len(seen) {
-		n.Ports = Belief[Ports]{PortsPreserved, sure(preserved)}
-	}
-	switch {
-	case agree < len(seen):
-		n.Mapping = dependence(seen)
-	case host(seen[0].mapped.Addr()) && preserved == len(seen):
-		n.Mapping = Belief[Behaviour]{NoTranslation, sure(agree + 1)}
-	case agree > 1: // one sighting compares with nothing
-		n.Mapping = Belief[Behaviour]{EndpointIndependent, sure(agree - 1)}
-	}
-	return n
+	return text
 }
 
 // guessNAT draws what the candidates of the other side tell of its NAT: it does not say which server saw what.
@@ -157,20 +164,8 @@ func guessNAT(candidates []kcptransport.Candidate) (n NAT) {
 	return n
 }
 
-// dependence tells the two kinds of dependent mapping apart, which takes two ports of one server.
-func dependence(seen []sighting) Belief[Behaviour] {
-	for i, a := range seen {
-		for _, b := range seen[:i] {
-			if a.by.IsValid() && a.by.Addr() == b.by.Addr() && a.by.Port() != b.by.Port() {
-				if a.mapped == b.mapped {
-					return Belief[Behaviour]{AddressDependent, 0.9}
-				}
-				return Belief[Behaviour]{AddressAndPortDependent, 0.95}
-			}
-		}
-	}
-	return Belief[Behaviour]{AddressAndPortDependent, 0.6} // by far the more frequent one
-}
+// maxSure is the greatest confidence there is: the model of what NATs do is not perfect.
+const maxSure = 0.99
 
 // sure is the confidence that n independent sightings give: 0, 0.7, 0.91, 0.97 ...
-func sure(n int) float64 { return 1 - math.Pow(0.3, float64(max(n, 0))) }
+func sure(n int) float64 { return min(maxSure, 1-math.Pow(0.3, float64(max(n, 0)))) }

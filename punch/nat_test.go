@@ -1,54 +1,10 @@
 package punch
 
 import (
-	"net/netip"
 	"testing"
 
 	"github.com/2xppg/xppg/kcptransport"
 )
-
-func TestInferNAT(t *testing.T) {
-	ap := netip.MustParseAddrPort
-	host := netip.MustParseAddr("198.51.100.1")
-	seen := func(pairs ...string) (out []sighting) {
-		for i := 0; i < len(pairs); i += 2 {
-			s := sighting{mapped: ap(pairs[i+1])}
-			if pairs[i] != "peer" {
-				s.by = ap(pairs[i])
-			}
-			out = append(out, s)
-		}
-		return out
-	}
-	for _, c := range []struct {
-		name    string
-		seen    []sighting
-		mapping Behaviour
-		ports   Ports
-	}{
-		{"nothing", nil, Unknown, PortsUnknown},
-		{"one server", seen("192.0.2.1:1", "203.0.113.1:7000"), Unknown, PortsPreserved},
-		{"two that agree", seen("192.0.2.1:1", "203.0.113.1:7000", "192.0.2.2:1", "203.0.113.1:7000"), EndpointIndependent, PortsPreserved},
-		{"two that agree on another port", seen("192.0.2.1:1", "203.0.113.1:9", "peer", "203.0.113.1:9"), EndpointIndependent, PortsChanged},
-		{"two that differ", seen("192.0.2.1:1", "203.0.113.1:9", "192.0.2.2:1", "203.0.113.1:10"), AddressAndPortDependent, PortsChanged},
-		{"two ports of one server that differ", seen("192.0.2.1:1", "203.0.113.1:9", "192.0.2.1:2", "203.0.113.1:10"), AddressAndPortDependent, PortsChanged},
-		{"two ports of one server agree, another server differs",
-			seen("192.0.2.1:1", "203.0.113.1:9", "192.0.2.1:2", "203.0.113.1:9", "192.0.2.2:1", "203.0.113.1:10"), AddressDependent, PortsChanged},
-		{"its own address", seen("192.0.2.1:1", "198.51.100.1:7000"), NoTranslation, PortsPreserved},
-	} {
-		t.Run(c.name, func(t *testing.T) {
-			got := inferNAT(c.seen, 7000, func(a netip.Addr) bool { return a == host })
-			if got.Mapping.Is != c.mapping || got.Ports.Is != c.ports {
-				t.Errorf("%v, want mapping %v and port %v", got, c.mapping, c.ports)
-			}
-			for _, sure := range []float64{got.Mapping.Confidence, got.Ports.Confidence} {
-				if sure < 0 || sure >= 1 {
-					t.Errorf("confidence %v of %v", sure, got)
-				}
-			}
-		})
-	}
-}
 
 func TestGuessNAT(t *testing.T) {
 	for _, c := range []struct {
@@ -69,5 +25,18 @@ func TestGuessNAT(t *testing.T) {
 		if got := guessNAT(candidates); got.Mapping.Is != c.mapping || got.Ports.Is != c.ports {
 			t.Errorf("%s: %v, want mapping %v and port %v", c.candidates, got, c.mapping, c.ports)
 		}
+	}
+}
+
+func TestNATText(t *testing.T) {
+	n := NAT{
+		Mapping: Belief[Behaviour]{AddressAndPortDependent, 0.9}, Ports: Belief[Ports]{PortsChanged, 0.7},
+		Step: Belief[int]{-2, 0.9}, Block: Belief[PortRange]{PortRange{1024, 2047}, 0.99}, Addresses: Belief[int]{2, 0.7},
+		Lifetime: Belief[Lifetime]{Lifetime{Min: 30_000_000_000}, 0.9}, Hairpin: Belief[bool]{true, 0.99},
+	}
+	const want = "mapping address-and-port-dependent (90 % sure), filtering unknown, port changed (70 % sure), step -2 (90 % sure), " +
+		"ports 1024-2047 (99 % sure), public addresses 2 (70 % sure), lifetime more than 30s (90 % sure), hairpin true (99 % sure)"
+	if got := n.String(); got != want {
+		t.Errorf("got  %s\nwant %s", got, want)
 	}
 }
