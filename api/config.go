@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"github.com/2xppg/xppg/kcptransport"
+	"github.com/2xppg/xppg/stunclient"
 )
 
 // DefaultSTUN are the public servers asked when [Config.STUN] is nil. Any node
@@ -31,6 +32,10 @@ type Config struct {
 
 	// Conn is the socket to use instead of a new one; the playground owns it.
 	Conn kcptransport.PacketConn
+
+	// SpareSocket opens another IPv4 socket at the same interface as Conn, for NetCheck to
+	// test the NAT with. Default: at the address of the node's own socket; none when Conn is set.
+	SpareSocket func() (stunclient.Socket, error)
 
 	// Identity is the node's key pair. Default: a new one, forgotten at exit.
 	Identity *kcptransport.Identity

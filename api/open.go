@@ -6,7 +6,6 @@ import (
 	"fmt"
 	"net"
 	"net/netip"
-	"slices"
 	"time"
 
 	"github.com/2xppg/xppg/kcptransport"
@@ -117,43 +116,6 @@ func (pg *Playground) askSTUN(ctx context.Context) (stunclient.Report, error) {
 		err = errors.Join(err, f.Err)
 	}
 	return report, err
-}
-
-// NetReport is what a node can tell of the network it is in.
-type NetReport struct {
-	Local    []netip.AddrPort // our own addresses
-	Public   []netip.AddrPort // as seen by STUN servers and peers
-	NAT      punch.NAT        // what is believed of the NAT
-	Mapping  string           // in the terms of RFC 4787, as the STUN servers' answers tell
-	Answered []netip.AddrPort // STUN servers that answered
-	IPv6     bool             // one of them was reached by IPv6
-	Errors   []error          // what went wrong, if nothing answered
-}
-
-// NetCheck asks the STUN servers now and tells what the network's NAT does. It
-// takes a few seconds when a server does not answer.
-func (pg *Playground) NetCheck(ctx context.Context) (NetReport, error) {
-	var r NetReport
-	report, err := pg.askSTUN(ctx)
-	if err != nil {
-		r.Errors = append(r.Errors, err)
-	}
-	if ctx.Err() != nil {
-		return r, fmt.Errorf("api: netcheck: %w", ctx.Err())
-	}
-	for _, c := range pg.candidates() {
-		if c.Type == kcptransport.Host {
-			r.Local = append(r.Local, c.Addr)
-		}
-	}
-	r.Public = append(slices.Clone(report.IPv4.Mapped), report.IPv6.Mapped...)
-	for _, a := range report.Results {
-		r.Answered = append(r.Answered, a.Server)
-	}
-	r.NAT = pg.gather.NAT()
-	r.Mapping = report.IPv4.Mapping.String()
-	r.IPv6 = report.IPv6.Servers > 0
-	return r, nil
 }
 
 // Ping sends one packet to a connected peer and returns how long its echo took.

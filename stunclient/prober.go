@@ -28,7 +28,7 @@ type Prober struct {
 	// RTO is the time to the first retransmission. Default 500 ms, at most a minute.
 	RTO time.Duration
 
-	// Rand is where transaction IDs come from. Default crypto/rand.
+	// Rand is where transaction IDs come from. Default crypto/rand. It may be read from several goroutines.
 	Rand io.Reader
 }
 

@@ -26,34 +26,12 @@ func newLab(t *testing.T) *lab {
 		Addrs: [2]netip.Addr{ip("192.0.2.1"), ip("192.0.2.2")}, Ports: [2]uint16{3478, 3479},
 	}}
 	h := w.NewHost("server", w.Internet(), netsim.Link{Delay: delay}, l.server.Addrs[:]...)
-	l.serve(h)
+	wait, err := stuntest.Serve(&l.server, h.ListenUDP)
+	if err != nil {
+		t.Fatal(err)
+	}
+	l.readers.Go(wait)
 	return l
-}
-
-// serve runs the server's four sockets.
-func (l *lab) serve(h *netsim.Host) {
-	sockets := map[netip.AddrPort]*netsim.Conn{}
-	for _, at := range l.server.Sockets() {
-		c, err := h.ListenUDP(at)
-		if err != nil {
-			l.t.Fatal(err)
-		}
-		sockets[at] = c
-	}
-	for at, c := range sockets {
-		l.readers.Go(func() {
-			b := make([]byte, 1500)
-			for {
-				n, from, err := c.ReadFromUDPAddrPort(b)
-				if err != nil {
-					return
-				}
-				if a, ok := l.server.Respond(b[:n], from, at); ok {
-					sockets[a.From].WriteToUDPAddrPort(a.Bytes, a.To)
-				}
-			}
-		})
-	}
 }
 
 // behind puts the host behind a NAT.

@@ -57,6 +57,14 @@ func ResolveServers(ctx context.Context, resolver Resolver, hosts []string) ([]n
 	return distinct(all), errors.Join(errs...)
 }
 
+// CheckServer returns what is wrong with a server's name, so far as that shows without looking it up.
+func CheckServer(server string) error {
+	if _, _, err := splitServer(server); err != nil {
+		return fmt.Errorf("stunclient: server %q: %w", server, err)
+	}
+	return nil
+}
+
 func resolve(ctx context.Context, resolver Resolver, server string) ([]netip.AddrPort, error) {
 	host, port, err := splitServer(server)
 	if err != nil {

@@ -66,6 +66,17 @@ func TestResolveServers(t *testing.T) {
 	}
 }
 
+func TestCheckServer(t *testing.T) {
+	for server, ok := range map[string]bool{
+		"192.0.2.1": true, "stun:stun.example.org": true, "[2001:db8::1]:3478": true,
+		"": false, "host:port": false, "a b": false, "192.0.2.1:0": false, "http://x/": false,
+	} {
+		if err := CheckServer(server); (err == nil) != ok {
+			t.Errorf("%q: %v", server, err)
+		}
+	}
+}
+
 func TestResolveServersErrors(t *testing.T) {
 	for host, want := range map[string]string{
 		"none.example":             "no such host",

@@ -139,14 +139,14 @@ func (d *demo) node(name string, p scenario.Place, stun []string) (*api.Playgrou
 // meet: both learn their public addresses and join the introducer.
 func (d *demo) meet() error {
 	for _, n := range []*api.Playground{d.alice, d.bob} {
-		r, err := n.NetCheck(d.ctx)
+		r, err := n.NetCheck(d.ctx, api.NetCheckOptions{})
 		if err != nil {
 			return err
 		}
 		if len(r.Public) == 0 {
 			return fmt.Errorf("no STUN server answered: %v", r.Errors)
 		}
-		d.say("%s asks two STUN servers: seen as %s, mapping %s", d.names[n.ID().String()], r.Public[0], r.Mapping)
+		d.say("%s asks two STUN servers: seen as %s, mapping %s", d.names[n.ID().String()], r.Public[0], r.NAT.Mapping.Is)
 		if _, err := n.Join(d.ctx, d.world.R.AddrPort().String()); err != nil {
 			return err
 		}

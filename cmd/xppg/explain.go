@@ -2,7 +2,6 @@ package main
 
 import (
 	"context"
-	"fmt"
 	"time"
 
 	"github.com/spf13/cobra"
@@ -54,78 +53,4 @@ func (a *app) runExplain(ctx context.Context, target string) error {
 		"peer %s: %s path over %s, round trip %s, connected after %s\n%s",
 		id.Short(), path.Path, path.Addr, showDuration(path.RTT), showDuration(took), text)
 	return nil
-}
-
-func (a *app) netcheckCommand() *cobra.Command {
-	return &cobra.Command{
-		Use:   "netcheck",
-		Short: "Tell what this network's NAT does",
-		Args:  cobra.NoArgs,
-		RunE: func(cmd *cobra.Command, _ []string) error {
-			return a.runNetcheck(cmd.Context())
-		},
-	}
-}
-
-type netcheckEvent struct {
-	Event   string   `json:"event"`
-	Local   []string `json:"local"`
-	Public  []string `json:"public"`
-	Mapping string   `json:"mapping"`
-	Servers []string `json:"servers_answered"`
-	IPv6    bool     `json:"ipv6"`
-	Errors  []string `json:"errors,omitempty"`
-}
-
-func (a *app) runNetcheck(ctx context.Context) error {
-	pg, err := a.start(ctx, nil)
-	if err != nil {
-		return err
-	}
-	defer a.stop(pg)
-	ctx, cancel := context.WithTimeout(ctx, lookTimeout)
-	defer cancel()
-	r, err := pg.NetCheck(ctx)
-	if err != nil {
-		return err
-	}
-	ev := netcheckEvent{Event: "netcheck", Local: texts(r.Local), Public: texts(r.Public), Mapping: r.Mapping, Servers: texts(r.Answered), IPv6: r.IPv6}
-	for _, e := range r.Errors {
-		ev.Errors = append(ev.Errors, oneLine(e))
-	}
-	a.print.emit(ev, "local addresses    %s\npublic addresses   %s\nmapping            %s\nIPv6               %s\nSTUN servers       %d answered",
-		orNone(ev.Local), orNone(ev.Public), ev.Mapping, yesNo(ev.IPv6), len(ev.Servers))
-	for _, e := range ev.Errors {
-		a.print.note("  %s", e)
-	}
-	if len(r.Answered) == 0 && len(ev.Errors) > 0 {
-		return errReported
-	}
-	return nil
-}
-
-func texts[T fmt.Stringer](in []T) []string {
-	out := make([]string, len(in))
-	for i, v := range in {
-		out[i] = v.String()
-	}
-	return out
-}
-
-func orNone(s []string) string {
-	if len(s) == 0 {
-		return "none"
-	}
-	out := s[0]
-	for _, t := range s[1:] {
-		out += " " + t
-	}
-	return out
-}
-
-func yesNo(b bool) string {
-	if b {
-		return "yes"
-	}
-	return "no"
 }

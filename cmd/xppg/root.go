@@ -17,6 +17,7 @@ import (
 	"github.com/2xppg/xppg/api"
 	"github.com/2xppg/xppg/internal/filelock"
 	"github.com/2xppg/xppg/kcptransport"
+	"github.com/2xppg/xppg/stunclient"
 )
 
 const (
@@ -110,10 +111,13 @@ func (a *app) prepare(cmd *cobra.Command, _ []string) error {
 			return fmt.Errorf("--join: %w", err)
 		}
 	}
-	if len(a.stun) > 1 {
-		for _, s := range a.stun {
-			if s == "none" {
-				return errors.New("--stun none goes with no other --stun")
+	for _, s := range a.stun {
+		switch {
+		case s == "none" && len(a.stun) > 1:
+			return errors.New("--stun none goes with no other --stun")
+		case s != "none":
+			if err := stunclient.CheckServer(s); err != nil {
+				return fmt.Errorf("--stun: %w", err)
 			}
 		}
 	}

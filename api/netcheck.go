@@ -1,0 +1,88 @@
+package api
+
+import (
+	"context"
+	"fmt"
+	"net"
+	"net/netip"
+	"slices"
+
+	"github.com/2xppg/xppg/kcptransport"
+	"github.com/2xppg/xppg/punch"
+	"github.com/2xppg/xppg/stunclient"
+)
+
+// NetReport is what a node can tell of the network it is in.
+type NetReport struct {
+	Local    []netip.AddrPort // our own addresses
+	Public   []netip.AddrPort // as seen by STUN servers
+	NAT      punch.NAT        // what is believed of the NAT, for IPv4
+	Answered []netip.AddrPort // STUN servers that answered
+	IPv6     bool             // one of them was reached by IPv6
+	Errors   []error          // what could not be found out, and why
+}
+
+// NetCheckOptions say how much to find out.
+type NetCheckOptions struct {
+	// Lifetime also measures how long the NAT keeps an idle mapping, which takes minutes,
+	// at most the time that its limits name. Nil: it does not.
+	Lifetime *stunclient.LifetimeLimits
+}
+
+// NetCheck asks the STUN servers now and tells what the network's NAT does. It
+// takes about 3 s when the NAT filters or a server does not answer. What takes spare sockets
+// stays unknown without [Config.SpareSocket].
+func (pg *Playground) NetCheck(ctx context.Context, o NetCheckOptions) (NetReport, error) {
+	var r NetReport
+	report, err := pg.askSTUN(ctx)
+	if err != nil {
+		r.Errors = append(r.Errors, err)
+	}
+	if spare := pg.spareSocket(); spare != nil && ctx.Err() == nil {
+		r.Errors = append(r.Errors, pg.survey(ctx, &stunclient.Prober{Open: spare, Rand: pg.cfg.Rand}, report.Results, o)...)
+	}
+	if ctx.Err() != nil {
+		return r, fmt.Errorf("api: netcheck: %w", ctx.Err())
+	}
+	for _, c := range pg.candidates() {
+		if c.Type == kcptransport.Host {
+			r.Local = append(r.Local, c.Addr)
+		}
+	}
+	r.Public = append(slices.Clone(report.IPv4.Mapped), report.IPv6.Mapped...)
+	for _, a := range report.Results {
+		r.Answered = append(r.Answered, a.Server)
+	}
+	r.NAT = pg.gather.NAT()
+	r.IPv6 = report.IPv6.Servers > 0
+	return r, nil
+}
+
+// survey finds out what takes spare sockets, and tells the gatherer.
+func (pg *Playground) survey(ctx context.Context, p *stunclient.Prober, answered []stunclient.Result, o NetCheckOptions) (errs []error) {
+	found, err := punch.Survey(ctx, p, answered)
+	if err != nil {
+		errs = append(errs, err)
+	}
+	if o.Lifetime != nil && len(found.Behaviours) > 0 {
+		if found.Lifetime, err = p.Lifetime(ctx, found.Behaviours[0].Server, *o.Lifetime); err != nil {
+			errs = append(errs, err)
+		}
+	}
+	pg.gather.Found(found)
+	return errs
+}
+
+// spareSocket returns how to open a socket next to the node's own, nil when that is not known.
+func (pg *Playground) spareSocket() func() (stunclient.Socket, error) {
+	if pg.cfg.SpareSocket != nil || pg.netmon == nil {
+		return pg.cfg.SpareSocket
+	}
+	at := pg.ep.LocalAddr().Addr().Unmap()
+	if !at.Is4() {
+		at = netip.IPv4Unspecified()
+	}
+	return func() (stunclient.Socket, error) {
+		return net.ListenUDP("udp4", net.UDPAddrFromAddrPort(netip.AddrPortFrom(at, 0)))
+	}
+}
