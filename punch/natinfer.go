@@ -26,8 +26,8 @@ const (
 func inferNAT(seen []sighting, found Findings, host func(netip.Addr) bool) (n NAT) {
 	found.Behaviours = found.Behaviours[:min(len(found.Behaviours), maxBehaviours)]
 	found.Samples = found.Samples[:min(len(found.Samples), maxSamples)]
-	samples := sampled(found.Samples)
-	all := outside(slices.Concat(seen, examined(found.Behaviours), samples))
+	samples, examined := sampled(found.Samples), examined(found.Behaviours)
+	all := outside(slices.Concat(seen, examined, samples))
 	joinWitnesses(all, found.Behaviours)
 
 	n.Mapping = inferMapping(all, host)
@@ -35,12 +35,9 @@ func inferNAT(seen []sighting, found Findings, host func(netip.Addr) bool) (n NA
 	n.Ports = inferPorts(all)
 	n.Addresses = inferAddresses(all)
 	if n.Ports.Is != PortsPreserved {
-		var ports []uint16
-		for _, s := range distinctMappings(samples) {
-			ports = append(ports, s.mapped.Port())
-		}
-		if n.Step = inferStep(ports); n.Step.Confidence == 0 {
-			n.Block = inferBlock(ports)
+		// Only of the samples the order is known.
+		if n.Step = inferStep(ports(samples)); n.Step.Confidence == 0 {
+			n.Block = inferBlock(ports(slices.Concat(samples, examined)))
 		}
 	}
 	n.Hairpin = inferHairpin(found.Hairpin, n)
@@ -48,6 +45,14 @@ func inferNAT(seen []sighting, found Findings, host func(netip.Addr) bool) (n NA
 		n.Lifetime = Belief[Lifetime]{Lifetime{Millis(l.Min), Millis(l.Max)}, 0.9}
 	}
 	return n
+}
+
+// ports lists the outside ports of different mappings.
+func ports(seen []sighting) (out []uint16) {
+	for _, s := range distinctMappings(seen) {
+		out = append(out, s.mapped.Port())
+	}
+	return out
 }
 
 // outside drops what was seen within a network when others saw a public address: a peer next to us sees no NAT.

@@ -28,13 +28,16 @@ func TestNATs(t *testing.T) {
 		nat           nat
 		sameToAll     bool // one mapping for all destinations
 		preserved     bool // outside port = inside port
-		openToAll     bool // who was never written to may write
+		openToAll     bool // another port of whom was written to may write
 		keptIfKnocked bool // an earlier unasked packet does not move the mapping
 	}{
 		{portPreserving, true, true, false, true},
 		{portPreservingOpen, true, true, false, false},
 		{random, false, false, false, true},
 		{fullCone, true, true, true, true},
+		{addressRestricted, true, true, true, true}, // other ports of whom was written to may write
+		{carrierBlock, false, false, false, true},
+		{sequential, false, false, false, true},
 	}
 	for _, tt := range tests {
 		t.Run(string(tt.nat), func(t *testing.T) {

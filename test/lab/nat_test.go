@@ -2,7 +2,10 @@
 
 package lab
 
-import "fmt"
+import (
+	"fmt"
+	"strings"
+)
 
 // nat is how a router translates, in the terms of RFC 4787 sections 4 and 5.
 type nat string
@@ -19,6 +22,13 @@ const (
 	random nat = "random"
 	// fullCone: endpoint-independent mapping and filtering.
 	fullCone nat = "full-cone"
+	// addressRestricted: endpoint-independent mapping, address-dependent filtering.
+	addressRestricted nat = "address-restricted"
+	// carrierBlock: as random, but the ports come from a block of 1,024, as a
+	// carrier gives one to each customer.
+	carrierBlock nat = "carrier-block"
+	// sequential: as random, but each new mapping has the port that is 256 higher.
+	sequential nat = "sequential"
 )
 
 // rules returns the nftables rules of a router whose outside is wan0.
@@ -29,7 +39,11 @@ func (n nat) rules() string {
 		drop = ""
 	case random:
 		masquerade = "masquerade random"
-	case fullCone:
+	case carrierBlock:
+		masquerade = "masquerade to :40960-41983 fully-random"
+	case sequential:
+		masquerade = "masquerade to : numgen inc mod 1000 offset 20000"
+	case fullCone, addressRestricted:
 		masquerade = "update @cone { udp sport : ip saddr . udp sport }\n\t\toifname \"wan0\" masquerade"
 		cone = `
 	map cone {
@@ -41,6 +55,16 @@ func (n nat) rules() string {
 	chain prerouting {
 		type nat hook prerouting priority dstnat
 		iifname "wan0" meta l4proto udp counter dnat ip to udp dport map @cone
+	}`
+	}
+	if n == addressRestricted {
+		masquerade = "update @known { ip daddr . udp sport }\n\t\t" + `oifname "wan0" meta l4proto udp ` + masquerade
+		cone = strings.Replace(cone, "dnat ip to", "ip saddr . udp dport @known dnat ip to", 1) + `
+	set known {
+		type ipv4_addr . inet_service
+		flags dynamic, timeout
+		timeout 5m
+		size 4096
 	}`
 	}
 	return fmt.Sprintf(`table inet filter {

@@ -27,12 +27,30 @@ type event struct {
 	Ticket  string `json:"ticket"`
 	Error   string `json:"error"`
 	Mapping string `json:"mapping"`
+	NAT     vector `json:"nat"`
 
 	Public      []string `json:"public"`
 	Bytes       int64    `json:"bytes"`
 	Seconds     float64  `json:"seconds"`
 	Received    int      `json:"received"`
 	DirectAfter *float64 `json:"direct_after_ms"`
+}
+
+// vector is what netcheck tells of a NAT.
+type vector struct {
+	Mapping, Filtering, Ports belief[string]
+	Step                      belief[int]
+	Block                     belief[struct{ First, Last int }]
+	Lifetime                  belief[struct {
+		Min float64 `json:"min_ms"`
+		Max float64 `json:"max_ms"`
+	}]
+	Hairpin belief[bool]
+}
+
+type belief[T any] struct {
+	Is         T
+	Confidence float64
 }
 
 // process is a program running in a namespace.
