@@ -32,6 +32,10 @@ type Config struct {
 	// are told. It must not block. Default none.
 	Candidates func() []Candidate
 
+	// Hint is asked at every handshake for what the other side may know of our network, at most 64 bytes that mean
+	// something to who reads Link.RemoteHint: package punch's description of a NAT. It must not block. Default none.
+	Hint func() []byte
+
 	// OnSTUN gets every STUN packet (RFC 8489) that arrives. It runs on the reading goroutine: it must not block, nor
 	// keep b. Default: they are dropped.
 	OnSTUN func(b []byte, from netip.AddrPort)

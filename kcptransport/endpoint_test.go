@@ -20,6 +20,7 @@ func TestDialByKey(t *testing.T) {
 	inWorld(t, 100*time.Millisecond, func(w *world) {
 		a, b := w.node(1), w.node(2, func(c *Config) {
 			c.Candidates = func() []Candidate { return []Candidate{{Addr: nodeAddrPort(2), Type: Host, Priority: 7}} }
+			c.Hint = func() []byte { return []byte("a hint") }
 		})
 		start := time.Now()
 		l := a.dial(b)
@@ -32,6 +33,9 @@ func TestDialByKey(t *testing.T) {
 		}
 		if got := l.RemoteCandidates(); len(got) != 1 || got[0].Addr != nodeAddrPort(2) {
 			w.Errorf("candidates of the peer are %v", got)
+		}
+		if string(l.RemoteHint()) != "a hint" || m.RemoteHint() != nil {
+			w.Errorf("hints %q and %q", l.RemoteHint(), m.RemoteHint())
 		}
 		if a.Link(b.ID()) != l || !slices.Equal(b.Links(), []*Link{m}) {
 			w.Error("the endpoints do not list the link")

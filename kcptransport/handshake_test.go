@@ -120,7 +120,7 @@ func wantSession(t *testing.T, ei, er *established) {
 func wantHello(t *testing.T, got, want Hello) {
 	t.Helper()
 	if got.LinkID != want.LinkID || !slices.Equal(got.Capabilities, want.Capabilities) ||
-		!slices.Equal(got.Candidates, want.Candidates) || got.Observed != want.Observed {
+		!slices.Equal(got.Candidates, want.Candidates) || got.Observed != want.Observed || !bytes.Equal(got.Hint, want.Hint) {
 		t.Fatalf("hello is %+v, want %+v", got, want)
 	}
 }

@@ -212,6 +212,9 @@ func (h *handshaker) hello(id linkID, observed netip.AddrPort) Hello {
 	if h.e.cfg.Candidates != nil {
 		hello.Candidates = h.e.cfg.Candidates()
 	}
+	if h.e.cfg.Hint != nil {
+		hello.Hint = h.e.cfg.Hint()
+	}
 	return hello
 }
 

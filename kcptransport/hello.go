@@ -15,6 +15,7 @@ const (
 	maxCandidates    = 16
 	maxCapabilities  = 32
 	maxCapabilityLen = 32 // bytes
+	maxHint          = 64 // bytes
 )
 
 // Hello is what both sides of a link tell each other inside the handshake. The initiator's Hello of an IK handshake
@@ -24,6 +25,7 @@ type Hello struct {
 	Capabilities []string       // at most 32 of 1 to 32 bytes; unknown ones are ignored
 	Candidates   []Candidate    // at most 16 are sent; received ones are all usable
 	Observed     netip.AddrPort // where the sender saw the receiver; invalid when it does not know
+	Hint         []byte         // what the sender knows of its network, at most 64 bytes; a longer one is left out
 }
 
 // wireHello is the CBOR form of a Hello: a map with integer keys. Keys of later versions are ignored.
@@ -32,6 +34,7 @@ type wireHello struct {
 	Capabilities []string        `cbor:"2,keyasint,omitempty"`
 	Candidates   []wireCandidate `cbor:"3,keyasint,omitempty"`
 	Observed     []byte          `cbor:"4,keyasint,omitempty"`
+	Hint         []byte          `cbor:"5,keyasint,omitempty"`
 }
 
 type wireCandidate struct {
@@ -73,6 +76,9 @@ func (h Hello) encode() ([]byte, error) {
 		return nil, err
 	}
 	w := wireHello{LinkID: h.LinkID[:], Capabilities: h.Capabilities, Observed: appendAddr(nil, h.Observed)}
+	if len(h.Hint) <= maxHint {
+		w.Hint = h.Hint
+	}
 	for _, c := range h.Candidates {
 		if len(w.Candidates) == maxCandidates {
 			break
@@ -118,6 +124,9 @@ func decodeHello(b []byte) (Hello, error) {
 		}
 	}
 	h.Observed, _ = parseAddr(w.Observed)
+	if len(w.Hint) <= maxHint {
+		h.Hint = w.Hint
+	}
 	return h, nil
 }
 

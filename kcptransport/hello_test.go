@@ -11,7 +11,9 @@ import (
 )
 
 func TestHelloSurvives(t *testing.T) {
-	for name, h := range map[string]Hello{"full": testHello(1), "bare": {}} {
+	hinting := testHello(2)
+	hinting.Hint = bytes.Repeat([]byte{7}, maxHint)
+	for name, h := range map[string]Hello{"full": testHello(1), "bare": {}, "with a hint": hinting} {
 		b, err := h.encode()
 		if err != nil {
 			t.Fatal(name, err)
@@ -62,13 +64,14 @@ func TestDecodeHelloTolerates(t *testing.T) {
 	h, err := decodeHello(encodeAny(t, map[int]any{
 		3:  []any{[]any{addr, 1, 5}, []any{addr, 99, 5}, []any{[]byte{1}, 1, 5}, []any{make([]byte, 6), 1, 5}},
 		4:  []byte{1, 2, 3},
+		5:  make([]byte, maxHint+1),
 		9:  "of a later version",
 		10: map[string]any{"a": []int{1, 2, 3}},
 	}))
 	if err != nil {
 		t.Fatal(err)
 	}
-	if len(h.Candidates) != 1 || h.Observed.IsValid() {
+	if len(h.Candidates) != 1 || h.Observed.IsValid() || h.Hint != nil {
 		t.Errorf("%+v", h)
 	}
 }

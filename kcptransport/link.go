@@ -38,6 +38,7 @@ type linkView struct {
 	changed    chan struct{}
 	stats      LinkStats
 	candidates []Candidate
+	hint       []byte
 	signalRTT  time.Duration
 	initiator  bool
 	known      bool // a handshake was done
@@ -47,7 +48,7 @@ type linkView struct {
 func (l *Link) learn(m sessionMessage) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	l.view.candidates = m.est.hello.Candidates
+	l.view.candidates, l.view.hint = m.est.hello.Candidates, m.est.hello.Hint
 	if !l.view.known {
 		l.view.known, l.view.initiator = true, m.est.initiator
 	}
@@ -189,6 +190,13 @@ func (l *Link) RemoteCandidates() []Candidate {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	return slices.Clone(l.view.candidates)
+}
+
+// RemoteHint returns what the peer's Config.Hint said in the latest handshake, at most 64 bytes, nil for nothing.
+func (l *Link) RemoteHint() []byte {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return slices.Clone(l.view.hint)
 }
 
 // ObservedAddr returns our own address as the peer sees it on the path in use; it is invalid when not known.
