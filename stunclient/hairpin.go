@@ -39,7 +39,7 @@ func (p *Prober) Hairpin(ctx context.Context, server netip.AddrPort) (bool, erro
 	var closed atomic.Bool
 	var requests [2]*transaction
 	for i, s := range sockets {
-		requests[i] = &transaction{server: seen[1-i]}
+		requests[i] = &transaction{server: seen[1-i], answers: make(chan answer, 1)} // an answer tells nothing
 		if err := s.begin(requests[i], time.Now()); err != nil {
 			return false, failure(server, err)
 		}

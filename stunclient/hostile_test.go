@@ -7,7 +7,6 @@ import (
 	"sync"
 	"testing"
 	"testing/synctest"
-	"time"
 
 	"github.com/pion/stun/v2"
 )
@@ -106,60 +105,6 @@ func TestOtherAddressOfHostileServers(t *testing.T) {
 			})
 		})
 	}
-}
-
-// FuzzProber feeds whole conversations of hostile answers into the tests: each request is answered by up to three
-// packets, made of what the fuzzer says.
-func FuzzProber(f *testing.F) {
-	f.Add([]byte{1, 0, 2, 0, 3, 0, 1, 1, 2, 2, 3, 3, 4, 4, 5, 5})
-	f.Add([]byte("\x01\x00\x02\x01\x01\x02\x02\x03\x03\x05\x05\x03\x03\x03"))
-	f.Fuzz(func(t *testing.T, script []byte) {
-		if len(script) > 400 {
-			return
-		}
-		synctest.Test(t, func(t *testing.T) {
-			next := func() (b byte) {
-				if len(script) > 0 {
-					b, script = script[0], script[1:]
-				}
-				return b
-			}
-			addrs := []netip.AddrPort{serv1, withPort(serv1, 3479), withPort(serv2, 3478), withPort(serv2, 3479), mapped, addr("127.0.0.1:53")}
-			w := &wire{sent: map[netip.AddrPort]int{}, respond: func(r []byte, to netip.AddrPort) (out []packet) {
-				for range next() % 4 {
-					other, from := addrs[next()%6], addrs[next()%6]
-					b := build(r, stun.BindingSuccess, xorMapped(addrs[next()%6]),
-						&stun.OtherAddress{IP: other.Addr().AsSlice(), Port: int(other.Port())})
-					switch next() % 4 {
-					case 1:
-						b = build(r, stun.BindingError, stun.CodeUnknownAttribute)
-					case 2:
-						b[int(next())%len(b)] ^= next()
-					}
-					out = append(out, packet{payload: b, from: from})
-				}
-				return out
-			}}
-			p := &Prober{Open: w.open}
-			start := time.Now()
-			b, err := p.Behaviour(t.Context(), serv1)
-			if err == nil && (b.Mapping > EndpointDependent || b.Filtering == Unknown || len(b.Sightings) > 3) {
-				t.Errorf("%+v", b)
-			}
-			if took := time.Since(start); took > time.Minute {
-				t.Errorf("took %v", took)
-			}
-			total := 0
-			for to, n := range w.sent {
-				if total += n; to.Addr().IsLoopback() {
-					t.Errorf("sent to %v", to)
-				}
-			}
-			if total > 8*probeRequests {
-				t.Errorf("sent %d packets: %v", total, w.sent)
-			}
-		})
-	})
 }
 
 // A server that lies about where it sees the spare sockets cannot make us send into our own network.
