@@ -33,8 +33,10 @@ type Config struct {
 	// Conn is the socket to use instead of a new one; the playground owns it.
 	Conn kcptransport.PacketConn
 
-	// SpareSocket opens another IPv4 socket at the same interface as Conn, for NetCheck to
-	// test the NAT with. Default: at the address of the node's own socket; none when Conn is set.
+	// SpareSocket opens another IPv4 socket at the same interface as Conn, to test the NAT with:
+	// for NetCheck, and once in each network where our port changes with the destination. Default:
+	// at the address of the node's own socket; without one when Conn is set. It may be called
+	// from several goroutines.
 	SpareSocket func() (stunclient.Socket, error)
 
 	// Identity is the node's key pair. Default: a new one, forgotten at exit.

@@ -38,8 +38,8 @@ func (pg *Playground) NetCheck(ctx context.Context, o NetCheckOptions) (NetRepor
 	if err != nil {
 		r.Errors = append(r.Errors, err)
 	}
-	if spare := pg.spareSocket(); spare != nil && ctx.Err() == nil {
-		r.Errors = append(r.Errors, pg.survey(ctx, &stunclient.Prober{Open: spare, Rand: pg.cfg.Rand}, report.Results, o)...)
+	if pg.cfg.SpareSocket != nil && ctx.Err() == nil {
+		r.Errors = append(r.Errors, pg.survey(ctx, pg.prober(), report.Results, o)...)
 	}
 	if ctx.Err() != nil {
 		return r, fmt.Errorf("api: netcheck: %w", ctx.Err())
@@ -73,14 +73,31 @@ func (pg *Playground) survey(ctx context.Context, p *stunclient.Prober, answered
 	return errs
 }
 
-// spareSocket returns how to open a socket next to the node's own, nil when that is not known.
-func (pg *Playground) spareSocket() func() (stunclient.Socket, error) {
-	if pg.cfg.SpareSocket != nil || pg.netmon == nil {
-		return pg.cfg.SpareSocket
+// surveyOnce finds out more when our port changes with the destination: how it changes decides what peers can try.
+func (pg *Playground) surveyOnce(answered []stunclient.Result) (done bool) {
+	if pg.cfg.SpareSocket == nil || pg.gather.NAT().Mapping.Is < punch.AddressDependent {
+		return false
 	}
-	at := pg.ep.LocalAddr().Addr().Unmap()
-	if !at.Is4() {
-		at = netip.IPv4Unspecified()
+	found, err := punch.Survey(pg.ctx, pg.prober(), answered)
+	if pg.ctx.Err() != nil || len(pg.stunWake) > 0 { // closed, or it was another network
+		return false
+	}
+	if err != nil {
+		pg.note(pg.ID(), fmt.Errorf("api: survey of the NAT: %w", err))
+	}
+	pg.gather.Found(found)
+	return true
+}
+
+func (pg *Playground) prober() *stunclient.Prober {
+	return &stunclient.Prober{Open: pg.cfg.SpareSocket, Rand: pg.cfg.Rand}
+}
+
+// spareBeside returns how to open IPv4 sockets at the address of another one, on other ports.
+func spareBeside(conn kcptransport.PacketConn) func() (stunclient.Socket, error) {
+	at := netip.IPv4Unspecified()
+	if local, ok := conn.LocalAddr().(*net.UDPAddr); ok && local.AddrPort().Addr().Unmap().Is4() {
+		at = local.AddrPort().Addr().Unmap()
 	}
 	return func() (stunclient.Socket, error) {
 		return net.ListenUDP("udp4", net.UDPAddrFromAddrPort(netip.AddrPortFrom(at, 0)))

@@ -74,6 +74,7 @@ func (pg *Playground) Explain(id kcptransport.PeerID) (punch.Record, bool) {
 // discover keeps asking STUN servers for our public address until the
 // playground closes: now and then, and when the network has changed.
 func (pg *Playground) discover() {
+	surveyed := false // since the network last changed
 	for pg.ctx.Err() == nil {
 		pause := stunEvery
 		report, err := pg.askSTUN(pg.ctx)
@@ -86,11 +87,13 @@ func (pg *Playground) discover() {
 		if len(pg.cfg.STUN) == 0 {
 			return
 		}
+		surveyed = surveyed || pg.surveyOnce(report.Results)
 		t := time.NewTimer(pause)
 		select {
 		case <-pg.ctx.Done():
 		case <-t.C:
 		case <-pg.stunWake:
+			surveyed = false
 		}
 		t.Stop()
 	}

@@ -78,6 +78,9 @@ func Start(ctx context.Context, cfg Config) (*Playground, error) {
 			return nil, fmt.Errorf("api: listen on %s: %w", cfg.Listen, err)
 		}
 		cfg.Conn = conn
+		if cfg.SpareSocket == nil {
+			cfg.SpareSocket = spareBeside(conn)
+		}
 	}
 	pg := &Playground{
 		cfg:      cfg,
