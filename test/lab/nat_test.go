@@ -22,6 +22,8 @@ const (
 	random nat = "random"
 	// fullCone: endpoint-independent mapping and filtering.
 	fullCone nat = "full-cone"
+	// fullConeHairpin: the same, and packets from inside to the outside turn round.
+	fullConeHairpin nat = "full-cone-hairpin"
 	// addressRestricted: endpoint-independent mapping, address-dependent filtering.
 	addressRestricted nat = "address-restricted"
 	// carrierBlock: as random, but the ports come from a block of 1,024, as a
@@ -43,7 +45,7 @@ func (n nat) rules() string {
 		masquerade = "masquerade to :40960-41983 fully-random"
 	case sequential:
 		masquerade = "masquerade to : numgen inc mod 1000 offset 20000"
-	case fullCone, addressRestricted:
+	case fullCone, fullConeHairpin, addressRestricted:
 		masquerade = "update @cone { udp sport : ip saddr . udp sport }\n\t\toifname \"wan0\" masquerade"
 		cone = `
 	map cone {
@@ -56,6 +58,10 @@ func (n nat) rules() string {
 		type nat hook prerouting priority dstnat
 		iifname "wan0" meta l4proto udp counter dnat ip to udp dport map @cone
 	}`
+	}
+	if n == fullConeHairpin {
+		cone = strings.Replace(cone, `iifname "wan0"`, "fib daddr type local", 1)
+		masquerade += "\n\t\toifname \"lan0\" ip saddr 192.168.0.0/16 ct status dnat masquerade"
 	}
 	if n == addressRestricted {
 		masquerade = "update @known { ip daddr . udp sport }\n\t\t" + `oifname "wan0" meta l4proto udp ` + masquerade

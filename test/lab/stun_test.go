@@ -30,6 +30,7 @@ func TestNetcheck(t *testing.T) {
 		{portPreserving, independent, byPort, "preserved", 0, [2]int{}},
 		{portPreservingOpen, independent, byPort, "preserved", 0, [2]int{}},
 		{fullCone, independent, independent, "preserved", 0, [2]int{}},
+		{fullConeHairpin, independent, independent, "preserved", 0, [2]int{}},
 		{addressRestricted, independent, byAddress, "preserved", 0, [2]int{}},
 		{random, byPort, byPort, "changed", 0, [2]int{}},
 		{carrierBlock, byPort, byPort, "changed", 0, [2]int{40960, 41983}},
@@ -51,8 +52,8 @@ func TestNetcheck(t *testing.T) {
 			if n.Step.Is != tt.step || [2]int{n.Block.Is.First, n.Block.Is.Last} != tt.block {
 				t.Errorf("step %+v, block %+v, want %d and %v", n.Step, n.Block, tt.step, tt.block)
 			}
-			if n.Hairpin.Is {
-				t.Error("no router here turns packets round")
+			if n.Hairpin.Is != (tt.nat == fullConeHairpin) || n.Hairpin.Confidence == 0 {
+				t.Errorf("hairpin %+v", n.Hairpin)
 			}
 			if len(ev.Public) == 0 {
 				t.Error("no public address")
