@@ -109,10 +109,14 @@ func TestOtherAddressOfHostileServers(t *testing.T) {
 
 // A server that lies about where it sees the spare sockets cannot make us send into our own network.
 func TestHairpinAgainstHostileServers(t *testing.T) {
-	for _, lie := range []string{"127.0.0.1:53", "192.168.1.1:53", "100.64.0.1:53", "203.0.113.7:53"} {
+	for lie, moves := range map[string]bool{"127.0.0.1:53": true, "192.168.1.1:53": true, "100.64.0.1:53": true, "203.0.113.7:53": false} {
 		synctest.Test(t, func(t *testing.T) {
+			told := addr(lie)
 			w := &wire{sent: map[netip.AddrPort]int{}, respond: func(r []byte, to netip.AddrPort) []packet {
-				return []packet{{payload: build(r, stun.BindingSuccess, xorMapped(addr(lie))), from: to}}
+				if moves { // the same one twice gives the lie away
+					told = withPort(told, told.Port()+1)
+				}
+				return []packet{{payload: build(r, stun.BindingSuccess, xorMapped(told)), from: to}}
 			}}
 			turned, err := (&Prober{Open: w.open}).Hairpin(t.Context(), serv1)
 			if turned || !errors.Is(err, errNoPair) || len(w.sent) != 1 {

@@ -19,8 +19,8 @@ const (
 // called from any goroutine.
 //
 // A server that lies can make it send at most 3 requests of 20 to 28 bytes to each of two addresses of the
-// server's choice, for each call. They are of the same scope as the server: one on the internet cannot name a private
-// address, nor one that is not on this host a loopback address.
+// server's choice, for each call. They are of the same scope as the server's own: one on the internet cannot name a
+// private or a loopback address.
 type Prober struct {
 	// Open opens a spare socket on any port, at the same interface as the shared one. Required.
 	Open func() (Socket, error)
