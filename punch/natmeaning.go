@@ -7,7 +7,7 @@ func (n NAT) Meaning() string {
 	byAddress := n.Filtering.Is == AddressDependent
 	switch {
 	case n.Mapping.Is == Unknown:
-		return "Too little is known: at least two STUN servers at different addresses must answer."
+		return "Too little is known: two STUN servers at different addresses must answer, or one that has two (is UDP allowed here?)."
 	case n.Mapping.Is == NoTranslation && free:
 		return "Nothing is in the way: every peer can reach this host directly."
 	case n.Mapping.Is == NoTranslation && n.Filtering.Is == Unknown:
