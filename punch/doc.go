@@ -7,12 +7,14 @@
 //	A  |-- handshake 1 -->|            R            |-- handshake 1 -->|  B
 //	   |<- handshake 2 ---|                         |<- handshake 2 ---|
 //	   |-- confirmation ->| half a round trip later |-- confirmation ->|  B starts at once
-//	   |  A waits as long                                              |
-//	   |-- probes to all candidates of B ->X  X<- probes to all of A --|  both at the same moment
-//	   |<----------------- answers, and the path is in use ----------->|
+//	   |-- openers: die on the way ->X                                 |
+//	   |<--------------------------------- probes to all of A ---------|
+//	   |-- answers, and probes of its own ---------------------------->|  and the path is in use
+//	   |-- probes to all candidates of B, if none has come by then --->|
 //
-// Each side's first probes open its own NAT for the other's, so it does not matter that they die at the other NAT: those
-// that follow, or that meet them on the way, pass. A probe that arrives from an address nobody told (a NAT with
+// A's openers are probes with a time to live of 2 or 3 hops. They open A's NAT for B's probes, which open B's NAT for
+// A's. No probe reaches a NAT that was not opened before: a Linux router without a rule that drops unsolicited input
+// would take that as a connection of its own, and give the port that was told away. A probe that arrives from an address nobody told (a NAT with
 // address-dependent mapping) makes that address a candidate.
 //
 // # How

@@ -51,13 +51,13 @@ func ExamplePlan() {
 		},
 	})
 	for _, s := range steps[:4] {
-		fmt.Println(s.After, s.To)
+		fmt.Println(s.After, s.To, s.TTL)
 	}
 	// Output:
-	// 50ms 203.0.113.9:7337
-	// 50ms 192.168.1.5:7337
-	// 100ms 203.0.113.9:7337
-	// 100ms 192.168.1.5:7337
+	// 0s 203.0.113.9:7337 2
+	// 0s 192.168.1.5:7337 2
+	// 150ms 203.0.113.9:7337 0
+	// 150ms 192.168.1.5:7337 0
 }
 
 func ExampleGatherer() {

@@ -26,11 +26,12 @@ type Step struct {
 
 // The bounds of a plan.
 const (
-	MaxSteps   = 300              // probes
-	MaxTime    = 10 * time.Second // from the first probe to the last
-	maxTargets = 32               // addresses
-	maxLead    = 2 * time.Second  // that an introducer can make the initiator wait
-	burst      = 4                // probes that leave together, as the first segments of a TCP connection do
+	MaxSteps   = 300                   // probes
+	MaxTime    = 10 * time.Second      // from the first probe to the last
+	maxTargets = 32                    // addresses
+	maxLead    = 2 * time.Second       // that an introducer can make the initiator wait
+	patience   = 50 * time.Millisecond // with a peer that is slow to begin
+	burst      = 4                     // probes that leave together, as the first segments of a TCP connection do
 	pace       = 5 * time.Millisecond
 )
 
@@ -46,29 +47,54 @@ var rounds = []time.Duration{
 // Plan returns what to send where and when, in order of time: every candidate of the other side in rounds, the most
 // promising first, at most MaxSteps within MaxTime. It is a pure function.
 //
-// Both sides begin at the same moment: the side that answered the handshake learns that the other has its answer half a
-// round trip after that, and begins at once, so the initiator waits as long. A probe that came earlier would die at the
-// other NAT at best; at worst it makes a Linux router give the port away that we hope to hit. Only an initiator whose
-// own port moves with the destination begins with one round at once: if it can get through at all, then because the
-// other side lets everybody in, and the other side needs to see the new port as early as possible.
+// A probe that reaches the other NAT before the other side has sent anything dies there at best; at worst it makes a
+// Linux router without a rule that drops unsolicited input give the port away that we hope to hit. So nobody's full
+// probes may be early. The side that answered the handshake learns that the other has its answer half a round trip
+// after that, and begins at once. By then the initiator's NAT is open for it: the initiator has sent one round of
+// openers, which die before they reach the other router. Its full probes can wait for the other side, whose probes it
+// answers as soon as they come; they are for the case that those are lost, and allow for a peer that is slow. They do
+// not wait when our port may move with the destination: then the other side needs to see the new one.
+//
+// Only an initiator whose own port moves with the destination begins with full probes at once: if it can get through at
+// all, then because the other side lets everybody in, and the other side needs to see the new port as early as possible.
 func Plan(o Observations) []Step {
 	targets := rank(o)
 	var steps []Step
 	start := time.Duration(0)
-	if o.Initiator {
+	if o.Initiator && o.SignalRTT > 0 {
 		start = min(o.SignalRTT/2, maxLead)
-		if start > 0 && o.LocalNAT.moves() {
-			steps = appendRound(steps, targets, 0)
+		if o.LocalNAT.moves() {
+			steps = appendRound(steps, targets, 0, 0)
+		} else {
+			steps = appendRound(steps, targets, 0, openerTTL(o.LocalNAT))
+			if !mayMove(o.LocalNAT) {
+				start = min(start+o.SignalRTT/2+patience, maxLead)
+			}
 		}
 	}
 	for _, r := range rounds {
-		steps = appendRound(steps, targets, start+r)
+		steps = appendRound(steps, targets, start+r, 0)
 	}
 	return steps
 }
 
+// mayMove reports whether it is not unlikely that our port moves with the destination.
+func mayMove(n NAT) bool {
+	return n.Mapping.Is >= AddressDependent || n.Ports.Is == PortsChanged && n.Mapping.Confidence < 0.7
+}
+
+// openerTTL returns the time to live of probes that are to pass our own NATs and no more. It is 2 for a router at home,
+// which lowers it to 1. A port that is not ours tells of a second NAT, the carrier's, behind the first. Paths between
+// two homes have more hops than that.
+func openerTTL(n NAT) int {
+	if n.Ports.Is == PortsChanged {
+		return 3
+	}
+	return 2
+}
+
 // appendRound appends one probe to each target, from a time on, but not before what is already planned has left.
-func appendRound(steps []Step, targets []ranked, at time.Duration) []Step {
+func appendRound(steps []Step, targets []ranked, at time.Duration, ttl int) []Step {
 	if n := len(steps); n > 0 {
 		at = max(at, steps[n-1].After+pace)
 	}
@@ -79,7 +105,7 @@ func appendRound(steps []Step, targets []ranked, at time.Duration) []Step {
 		if i >= burst {
 			at += pace
 		}
-		steps = append(steps, Step{After: at, To: t.Addr})
+		steps = append(steps, Step{After: at, To: t.Addr, TTL: ttl})
 	}
 	return steps
 }

@@ -59,6 +59,8 @@ func parseObservations(t *testing.T, input string) (o Observations) {
 			o.Initiator, o.SignalRTT = true, rtt
 		case "moves":
 			o.LocalNAT.Mapping = Belief[Behaviour]{AddressAndPortDependent, 0.9}
+		case "changed":
+			o.LocalNAT.Ports = Belief[Ports]{PortsChanged, 0.9}
 		case "local":
 			o.Local = parseCandidates(t, f[1:])
 		case "remote":
@@ -93,6 +95,9 @@ func describePlan(o Observations) string {
 		for _, s := range steps {
 			if s.To == r.Addr {
 				fmt.Fprintf(&b, " %d", s.After.Milliseconds())
+				if s.TTL != 0 {
+					fmt.Fprintf(&b, "/ttl%d", s.TTL)
+				}
 			}
 		}
 		b.WriteString("\n")

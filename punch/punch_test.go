@@ -44,8 +44,9 @@ type fakeLink struct {
 type answers struct{ from, rtt time.Duration }
 
 type probe struct {
-	at time.Duration
-	to netip.AddrPort
+	at  time.Duration
+	to  netip.AddrPort
+	ttl int
 }
 
 func newFakeLink(remote ...kcptransport.Candidate) *fakeLink {
@@ -63,12 +64,12 @@ func (l *fakeLink) RemoteCandidates() []kcptransport.Candidate { return l.remote
 func (l *fakeLink) Done() <-chan struct{}                      { return l.done }
 func (l *fakeLink) Err() error                                 { return l.err }
 
-func (l *fakeLink) Probe(p kcptransport.Path, _ int) {
+func (l *fakeLink) Probe(p kcptransport.Path, ttl int) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	at := time.Since(l.began)
-	l.probes = append(l.probes, probe{at, p.Addr})
-	if a, ok := l.answers[p.Addr]; ok && at >= a.from {
+	l.probes = append(l.probes, probe{at, p.Addr, ttl})
+	if a, ok := l.answers[p.Addr]; ok && ttl == 0 && at >= a.from {
 		time.AfterFunc(a.rtt, func() { l.validated(p, a.rtt) })
 	}
 }
@@ -137,14 +138,17 @@ func TestPunch(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		if r.Path.Path.Addr != srflx.Addr || r.After != 130*time.Millisecond {
-			t.Errorf("direct by %v after %v, want %v after 130ms: half of 100 and all of 80", r.Path.Path, r.After, srflx.Addr)
+		if r.Path.Path.Addr != srflx.Addr || r.After != 230*time.Millisecond {
+			t.Errorf("direct by %v after %v, want %v after 230ms: 100, patience and 80", r.Path.Path, r.After, srflx.Addr)
 		}
-		if want := (probe{50 * time.Millisecond, srflx.Addr}); link.probes[0] != want {
-			t.Errorf("first probe %v, want %v", link.probes[0], want)
+		if want := (probe{0, srflx.Addr, 2}); link.probes[0] != want {
+			t.Errorf("first probe %v, want %v: it opens our NAT", link.probes[0], want)
 		}
-		if r.Probes != 4 || len(link.probes) != 4 { // two candidates, at 50 and at 100 ms
-			t.Errorf("%d probes, %d counted, want 4", len(link.probes), r.Probes)
+		if want := (probe{150 * time.Millisecond, srflx.Addr, 0}); link.probes[2] != want {
+			t.Errorf("first full probe %v, want %v", link.probes[2], want)
+		}
+		if r.Probes != 6 || len(link.probes) != 6 { // two candidates, at 0, 150 and 200 ms
+			t.Errorf("%d probes, %d counted, want 6", len(link.probes), r.Probes)
 		}
 		if got := strings.Join(events, " "); got != "started answered direct" {
 			t.Errorf("events %s", got)
@@ -271,20 +275,20 @@ func TestExplain(t *testing.T) {
 		}
 		record, _ := p.Explain(bob)
 		want := `
-peer aiaaaaaa: direct by 203.0.113.9:7000 after 180ms (6 probes, we called, round trip over the introducer 100ms, via aeaaaaaa)
+peer aiaaaaaa: direct by 203.0.113.9:7000 after 230ms (6 probes, we called, round trip over the introducer 100ms, via aeaaaaaa)
 our NAT:   mapping endpoint-independent (70 % sure), filtering unknown, port unknown
 their NAT: mapping unknown, filtering unknown, port preserved (70 % sure)
 our candidates:   host 192.168.1.5:7000
 their candidates: host 10.0.0.9:7000, srflx 203.0.113.9:7000
-  tried             type   probes  from   answered  rtt   outcome
-  203.0.113.9:7000  srflx  3       +50ms  +180ms    80ms  won
-  10.0.0.9:7000     host   3       +50ms  -         -     no answer until a path was found
+  tried             type   probes  from    answered  rtt   outcome
+  203.0.113.9:7000  srflx  3       +0.0ms  +230ms    80ms  won
+  10.0.0.9:7000     host   3       +0.0ms  -         -     no answer until a path was found
 `
 		want = strings.TrimSpace(want)
 		if got := record.String(); got != want {
 			t.Errorf("record\n%s\nwant\n%s", got, want)
 		}
-		if b, err := json.Marshal(record); err != nil || !strings.Contains(string(b), `"took_ms":180,"winner":"203.0.113.9:7000","rtt_ms":80`) {
+		if b, err := json.Marshal(record); err != nil || !strings.Contains(string(b), `"took_ms":230,"winner":"203.0.113.9:7000","rtt_ms":80`) {
 			t.Errorf("JSON %s, error %v", b, err)
 		}
 	})
