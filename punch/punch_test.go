@@ -202,6 +202,31 @@ func TestPunchInVain(t *testing.T) {
 	})
 }
 
+// Whoever asks while it runs is told how it stands, and at once what the NATs would take.
+func TestExplainWhileItRuns(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		moving := NAT{Mapping: Belief[Behaviour]{AddressAndPortDependent, 0.9}}
+		p := New(Config{Candidates: local, NAT: func() NAT { return moving }})
+		time.AfterFunc(time.Second, func() {
+			r, ok := p.Explain(bob)
+			if !ok || !r.Running || r.Needs != NeedsRelay || r.Targets[0].Sent != 6 || r.Targets[0].Outcome != "" {
+				t.Errorf("record %+v", r)
+			}
+			if text := r.String(); !strings.Contains(text, "still trying") || !strings.Contains(text, "needs relay") {
+				t.Errorf("text %s", text)
+			}
+		})
+		_, err := p.Punch(context.Background(), newFakeLink(srflx), Options{RemoteNAT: moving})
+		var noAnswer *NoAnswerError
+		if !errors.As(err, &noAnswer) || noAnswer.Needs != NeedsRelay {
+			t.Errorf("error %v", err)
+		}
+		if r, _ := p.Explain(bob); r.Running || r.Took.Duration() != MaxTime {
+			t.Errorf("record %+v", r)
+		}
+	})
+}
+
 // A packet from an address that nobody told makes it a target: the other side's port moves with the destination.
 func TestPunchPursuesPeerReflexive(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {

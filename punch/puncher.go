@@ -94,6 +94,7 @@ func New(cfg Config) *Puncher {
 type NoAnswerError struct {
 	Peer  kcptransport.PeerID
 	After time.Duration
+	Needs Need             // what a path would have taken, if that is believed to be known
 	Tried []netip.AddrPort // in order of trying; empty when the peer told no address
 }
 
@@ -102,7 +103,11 @@ func (e *NoAnswerError) Error() string {
 	if len(e.Tried) == 0 {
 		return fmt.Sprintf("punch: peer %s told no candidate and nothing came from it in %s", e.Peer.Short(), after)
 	}
-	return fmt.Sprintf("punch: no candidate of peer %s answered in %s (tried %s)", e.Peer.Short(), after, listAddrs(e.Tried))
+	text := fmt.Sprintf("punch: no candidate of peer %s answered in %s (tried %s)", e.Peer.Short(), after, listAddrs(e.Tried))
+	if e.Needs != NeedsNothing {
+		text += ": a direct path " + string(e.Needs)
+	}
+	return text
 }
 
 // Timeout reports true: NATs change, so it is worth trying again.
@@ -118,7 +123,8 @@ func (p *Puncher) Punch(ctx context.Context, link Link, o Options) (Result, erro
 	return Result{Path: info, After: r.record.Took.Duration(), Probes: r.record.Probes}, err
 }
 
-// Explain returns the record of the latest Punch of a link to peer, as it stood at its end.
+// Explain returns the record of the latest Punch of a link to peer: as it stood at its end, or, while it runs, as it
+// stood at most 100 ms ago.
 func (p *Puncher) Explain(peer kcptransport.PeerID) (Record, bool) {
 	p.mu.Lock()
 	defer p.mu.Unlock()

@@ -36,7 +36,9 @@ type Record struct {
 	Probes    int                   `json:"probes"`
 	Took      Millis                `json:"took_ms"`
 	Winner    netip.AddrPort        `json:"winner,omitzero"`
-	RTT       Millis                `json:"rtt_ms,omitempty"` // of the winner
+	RTT       Millis                `json:"rtt_ms,omitempty"`  // of the winner
+	Needs     Need                  `json:"needs,omitempty"`   // beyond what was tried, by what is believed of the NATs
+	Running   bool                  `json:"running,omitempty"` // the Punch is not over: what follows from its end is missing
 	Error     string                `json:"error,omitempty"`
 }
 
@@ -72,6 +74,7 @@ func newRecord(peer kcptransport.PeerID, obs Observations, o Options, now time.T
 		Peer: peer, Started: now, Initiator: obs.Initiator, Via: slices.Clone(o.Via), SignalRTT: Millis(obs.SignalRTT),
 		LocalNAT: obs.LocalNAT, RemoteNAT: obs.RemoteNAT,
 		Local: told(obs.Local), Remote: told(obs.Remote),
+		Needs: need(obs.LocalNAT, obs.RemoteNAT), Running: true,
 	}
 }
 
@@ -99,6 +102,7 @@ func (t *Target) answered(info kcptransport.PathInfo, began time.Time) bool {
 // end notes how it ended.
 func (r *Record) end(info kcptransport.PathInfo, err error, now time.Time) {
 	r.Took = Millis(now.Sub(r.Started))
+	r.Running = false
 	if err != nil {
 		r.Error = err.Error()
 	} else {

@@ -69,6 +69,7 @@ func (r *run) loop(ctx context.Context) (kcptransport.PathInfo, error) {
 	if info, ok := directInUse(r.link); ok {
 		return info, nil
 	}
+	r.publish(time.Now())
 	r.event(EventStarted, netip.AddrPort{})
 	deadline := time.NewTimer(r.p.cfg.Timeout)
 	defer deadline.Stop()
@@ -85,6 +86,7 @@ func (r *run) loop(ctx context.Context) (kcptransport.PathInfo, error) {
 			now := time.Now()
 			r.look(now)
 			r.advance(now)
+			r.publish(now)
 			timer.Reset(r.next(now.Sub(r.began)))
 		case <-deadline.C:
 			return kcptransport.PathInfo{}, r.noAnswer(time.Now())
@@ -164,13 +166,21 @@ func (r *run) pursue(addr netip.AddrPort, now time.Time) {
 }
 
 func (r *run) noAnswer(now time.Time) error {
-	e := &NoAnswerError{Peer: r.record.Peer, After: now.Sub(r.began)}
+	e := &NoAnswerError{Peer: r.record.Peer, After: now.Sub(r.began), Needs: r.record.Needs}
 	for _, t := range r.record.Targets {
 		if t.Sent > 0 {
 			e.Tried = append(e.Tried, t.Addr)
 		}
 	}
 	return e
+}
+
+// publish lets others see the record as it stands.
+func (r *run) publish(now time.Time) {
+	copied := r.record
+	copied.Took = Millis(now.Sub(r.began))
+	copied.Targets = slices.Clone(r.record.Targets)
+	r.p.remember(&copied)
 }
 
 // finish completes the record.

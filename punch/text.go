@@ -14,6 +14,9 @@ func (r Record) String() string {
 	fmt.Fprintf(&b, "peer %s: %s\n", r.Peer.Short(), r.headline())
 	fmt.Fprintf(&b, "our NAT:   %s\n", r.LocalNAT)
 	fmt.Fprintf(&b, "their NAT: %s\n", r.RemoteNAT)
+	if r.Needs != NeedsNothing && !r.Winner.IsValid() {
+		fmt.Fprintf(&b, "a direct path %s\n", r.Needs)
+	}
 	fmt.Fprintf(&b, "our candidates:   %s\n", listCandidates(r.Local))
 	fmt.Fprintf(&b, "their candidates: %s", listCandidates(r.Remote))
 	if len(r.Targets) > 0 {
@@ -25,9 +28,12 @@ func (r Record) String() string {
 
 func (r Record) headline() string {
 	var s strings.Builder
-	if r.Error != "" {
+	switch {
+	case r.Running:
+		fmt.Fprintf(&s, "no direct path after %s, still trying", short(r.Took))
+	case r.Error != "":
 		fmt.Fprintf(&s, "no direct path: %s", r.Error)
-	} else {
+	default:
 		fmt.Fprintf(&s, "direct by %s after %s", r.Winner, short(r.Took))
 	}
 	fmt.Fprintf(&s, " (%d probes", r.Probes)
