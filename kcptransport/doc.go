@@ -53,6 +53,19 @@
 // trips, at least 200 ms) all paths that once worked are asked, and the first to answer takes over. A path in use that
 // works is left only for a direct one, if it was relayed, or for a clearly faster one. KCP never learns of any of this.
 //
+// # Errors
+//
+// An error tells whose doing it is, by errors.Is and errors.As:
+//
+//	this side    [ErrClosed] (and net.ErrClosed): closed here. context.Canceled. [*ResetError] with Remote false.
+//	the peer     [*PeerError]: it closed the link. [ErrReplaced]: it started anew. [*ResetError] with Remote true.
+//	             [*HandshakeError] with Remote true: it refused; not authenticated.
+//	time         a net.Error whose Timeout is true: [*GoneError], the peer is silent and the link is over;
+//	             context.DeadlineExceeded, nobody answered Dial; os.ErrDeadlineExceeded, a deadline set on a stream.
+//
+// A GoneError is not os.ErrDeadlineExceeded, because after a deadline the stream may be used again. When Dial was
+// refused by one address and others kept silent, its error is both a HandshakeError and context.DeadlineExceeded.
+//
 // # Limits
 //
 // Inboxes hold 4,096 packets, those of an endpoint together 16,384, tables 32 paths and 1,024 outstanding probes a link, and 256 unconfirmed handshakes an

@@ -1,7 +1,7 @@
 package kcptransport
 
 import (
-	"errors"
+	"fmt"
 	"slices"
 	"sync"
 )
@@ -77,7 +77,7 @@ func (t *linkTable) lookup(index uint32) (l *Link, ok bool) {
 	return l, ok
 }
 
-var errTableClosed = errors.New("the endpoint is closing")
+var errTableClosed = fmt.Errorf("kcptransport: making a link: %w", ErrClosed)
 
 // addLink enters a link in the place of an older one and starts its loop.
 func (t *linkTable) addLink(l *Link, loop *linkLoop) error {
