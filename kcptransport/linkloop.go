@@ -9,8 +9,9 @@ import (
 const (
 	maxTurnPackets  = 4 * outBatchLen // sent before arrivals are looked at again
 	maxTurnAnswers  = 64
-	signalRetry     = time.Second // between two confirming probes by way of an introducer
-	maxSignalProbes = 5
+	minSignalRetry  = 50 * time.Millisecond // after the first confirming probe by way of an introducer
+	maxSignalRetry  = 2 * time.Second       // pauses between them double up to this
+	maxSignalProbes = 7
 )
 
 // linkLoop is the part of a link that belongs to its run loop.

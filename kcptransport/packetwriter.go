@@ -110,10 +110,16 @@ func (w *packetWriter) bySignal() {
 	}
 	o := k.paths.probe(w.now, Path{}, 0)
 	w.send(appendProbe(w.begin(), o.token), Path{}, true)
-	k.signalAt = w.now.Add(signalRetry)
+	k.signalAt = w.now.Add(signalPause(k.signalRTT, k.signalProbes))
 	if k.signalProbes++; k.signalProbes == maxSignalProbes {
 		k.signalAt = time.Time{}
 	}
+}
+
+// signalPause returns how long to wait for an answer by way of an introducer after n earlier confirming probes: two
+// round trips at first, then twice as long each time (RFC 8489 section 6.2.1).
+func signalPause(rtt time.Duration, n int) time.Duration {
+	return min(max(2*rtt, minSignalRetry)<<n, maxSignalRetry)
 }
 
 // data sends datagrams and stream data on the path in use, as much as may leave now.
