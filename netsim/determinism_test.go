@@ -43,7 +43,7 @@ func scenario(t *testing.T, seed uint64) (digest uint64) {
 		server := w.listen(w.public("server", "2.0.0.1", bad), 1)
 		go echo(server)
 		carrier := w.NewSegment("carrier")
-		w.router("carrier", w.Internet(), "1.0.1.1", carrier, NAT{Ports: RandomPorts, Hairpin: true})
+		w.router("carrier", w.Internet(), "1.0.1.1", carrier, NAT{Ports: RandomPorts, Hairpin: HairpinExternal})
 		var hosts []*Host
 		var routers []*Router
 		for i := range 4 {

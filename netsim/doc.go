@@ -59,7 +59,7 @@
 // There is UDP only: no TCP, no ICMP, no multicast, no fragments; what is larger
 // than a link's MTU is dropped and its sender not told. Packets of one direction
 // of a link stay in order. A host is on one segment at a time. Behaviours of NATs
-// are those of RFC 4787.
+// are those of RFC 4787, and those of Linux, which are in none ([NAT]).
 //
 // The package imports nothing of the project around it.
 package netsim

@@ -25,12 +25,15 @@ const (
 	DropBuffer                        // the socket's receive buffer was full
 	DropPartitioned                   // the two hosts are kept apart
 	DropClosed                        // under way when the network was closed
+	DropBlocked                       // a router lets no UDP through
 	dropReasons
 )
 
 var dropNames = [dropReasons]string{
-	"loss", "queue", "mtu", "ttl", "no route", "no mapping", "filtered", "no port", "hairpin",
-	"no socket", "buffer", "partitioned", "closed",
+	DropLoss: "loss", DropQueue: "queue", DropMTU: "mtu", DropTTL: "ttl", DropNoRoute: "no route",
+	DropNoMapping: "no mapping", DropFiltered: "filtered", DropNoPort: "no port", DropHairpin: "hairpin",
+	DropNoSocket: "no socket", DropBuffer: "buffer", DropPartitioned: "partitioned", DropClosed: "closed",
+	DropBlocked: "udp blocked",
 }
 
 // String returns the reason's name.

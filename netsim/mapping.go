@@ -3,10 +3,8 @@ package netsim
 import "net/netip"
 
 const (
-	firstNATPort = 1024
-	lastNATPort  = 65535
-	maxMappings  = 1 << 16 // of a table, and of those who may answer one mapping
-	firstSweep   = 256     // entries from which on expired ones are looked for
+	maxMappings = 1 << 16 // of a table, and of those who may answer one mapping
+	firstSweep  = 256     // entries from which on expired ones are looked for
 )
 
 // mappingKey says which outbound packets share a mapping: remote is cut down
@@ -17,26 +15,43 @@ type mappingKey struct {
 
 // A mapping is an outside address that stands for an inside one.
 type mapping struct {
-	key     mappingKey
-	outside netip.AddrPort
-	sent    int64                    // when the last packet went out
-	peers   map[netip.AddrPort]int64 // who may answer, and when we last sent there
-	sweep   int                      // number of peers at which to look for expired ones
+	key      mappingKey
+	claim    claim
+	used     int64                    // when a packet last refreshed it
+	answered bool                     // something came in
+	router   bool                     // the router itself has it: see NAT.TakesUnsolicited
+	peers    map[netip.AddrPort]int64 // who may answer, and when we last sent there
+	sweep    int                      // number of peers at which to look for expired ones
+}
+
+// A claim is what a mapping has for itself alone: its outside address, or with
+// NAT.Overload only that towards one destination.
+type claim struct {
+	outside, remote netip.AddrPort
+}
+
+// claim returns what a mapping for an outside address and a destination has.
+func (t *table) claim(outside, remote netip.AddrPort) claim {
+	if !t.Overload {
+		remote = netip.AddrPort{}
+	}
+	return claim{outside, remote}
 }
 
 // table is the state of a NAT, or, without translation, of a firewall.
 type table struct {
 	NAT
-	byKey     map[mappingKey]*mapping
-	byOutside map[netip.AddrPort]*mapping
-	burnt     map[netip.AddrPort]bool // outside addresses not to be used again after a rebinding
-	sweep     int                     // number of mappings at which to look for expired ones
+	byKey   map[mappingKey]*mapping
+	byClaim map[claim]*mapping
+	burnt   map[netip.AddrPort]bool // outside addresses not to be used again after a rebinding
+	ports   allocation
+	sweep   int // number of mappings at which to look for expired ones
 }
 
 func newTable(n NAT) *table {
 	return &table{
-		NAT: n.withDefaults(), sweep: firstSweep,
-		byKey: map[mappingKey]*mapping{}, byOutside: map[netip.AddrPort]*mapping{},
+		NAT: n.withDefaults(), sweep: firstSweep, ports: newAllocation(),
+		byKey: map[mappingKey]*mapping{}, byClaim: map[claim]*mapping{},
 	}
 }
 
@@ -46,23 +61,25 @@ func newTable(n NAT) *table {
 func (t *table) outbound(at int64, inside, remote netip.AddrPort, allocate func() (netip.AddrPort, bool)) *mapping {
 	key := mappingKey{inside, t.Mapping.cut(remote)}
 	m := t.byKey[key]
-	if m == nil || t.expired(at, m.sent) {
+	if m == nil || t.over(at, m) {
 		if m != nil {
 			t.remove(m)
 		}
-		if m = t.add(at, key, allocate); m == nil {
+		if m = t.add(at, key, remote, allocate); m == nil {
 			return nil
 		}
 	}
-	m.sent = at
+	if t.Refresh != RefreshInbound {
+		m.used = at
+	}
 	t.admit(at, m, t.Filtering.cut(remote))
 	return m
 }
 
-func (t *table) add(at int64, key mappingKey, allocate func() (netip.AddrPort, bool)) *mapping {
+func (t *table) add(at int64, key mappingKey, remote netip.AddrPort, allocate func() (netip.AddrPort, bool)) *mapping {
 	if len(t.byKey) >= t.sweep {
 		for _, m := range t.byKey {
-			if t.expired(at, m.sent) {
+			if t.over(at, m) {
 				t.remove(m)
 			}
 		}
@@ -75,8 +92,8 @@ func (t *table) add(at int64, key mappingKey, allocate func() (netip.AddrPort, b
 	if !ok {
 		return nil
 	}
-	m := &mapping{key: key, outside: outside, peers: map[netip.AddrPort]int64{}, sweep: firstSweep}
-	t.byKey[key], t.byOutside[outside] = m, m
+	m := &mapping{key: key, claim: t.claim(outside, remote), used: at, peers: map[netip.AddrPort]int64{}, sweep: firstSweep}
+	t.byKey[key], t.byClaim[m.claim] = m, m
 	return m
 }
 
@@ -103,21 +120,57 @@ func (t *table) admit(at int64, m *mapping, peer netip.AddrPort) {
 
 // inbound returns the mapping that lets a packet from outside in, or why none does.
 func (t *table) inbound(at int64, outside, remote netip.AddrPort) (*mapping, DropReason) {
-	m := t.byOutside[outside]
-	if m == nil || t.expired(at, m.sent) {
+	m := t.byClaim[t.claim(outside, remote)]
+	if m == nil || t.over(at, m) {
+		t.takeUnsolicited(at, outside, remote)
 		return nil, DropNoMapping
 	}
-	if sent, ok := m.peers[t.Filtering.cut(remote)]; !ok || t.expired(at, sent) {
+	if m.router {
+		m.used = at
+		return nil, DropNoMapping
+	}
+	peer := t.Filtering.cut(remote)
+	if sent, ok := m.peers[peer]; !ok || t.expired(at, sent) {
 		return nil, DropFiltered
+	}
+	m.answered = true
+	if t.Refresh != RefreshOutbound {
+		m.used, m.peers[peer] = at, at
 	}
 	return m, 0
 }
 
-func (t *table) expired(at, sent int64) bool { return at-sent > int64(t.Timeout) }
+// takeUnsolicited gives the router itself what a packet from outside was for.
+func (t *table) takeUnsolicited(at int64, outside, remote netip.AddrPort) {
+	if !t.TakesUnsolicited {
+		return
+	}
+	key := mappingKey{outside, remote}
+	if old := t.byKey[key]; old != nil {
+		t.remove(old)
+	}
+	if m := t.add(at, key, remote, func() (netip.AddrPort, bool) { return outside, t.free(at, outside, remote) }); m != nil {
+		m.router = true
+	}
+}
+
+func (t *table) expired(at, since int64) bool { return at-since > int64(t.Timeout) }
+
+// over reports whether a mapping's time is over.
+func (t *table) over(at int64, m *mapping) bool {
+	life := t.Timeout
+	switch {
+	case m.router:
+		life = unsolicitedTimeout
+	case !m.answered:
+		life = t.Unanswered
+	}
+	return at-m.used > int64(life)
+}
 
 func (t *table) remove(m *mapping) {
 	delete(t.byKey, m.key)
-	delete(t.byOutside, m.outside)
+	delete(t.byClaim, m.claim)
 }
 
 // rebind forgets every mapping. The outside addresses in use are not given out
@@ -125,42 +178,20 @@ func (t *table) remove(m *mapping) {
 func (t *table) rebind(burn bool) {
 	t.burnt = map[netip.AddrPort]bool{}
 	if burn {
-		for a := range t.byOutside {
-			t.burnt[a] = true
+		for c := range t.byClaim {
+			t.burnt[c.outside] = true
 		}
 	}
 	clear(t.byKey)
-	clear(t.byOutside)
+	clear(t.byClaim)
 }
 
-// free reports whether an outside address may be given out.
-func (t *table) free(at int64, a netip.AddrPort) bool {
-	m := t.byOutside[a]
-	if m != nil && t.expired(at, m.sent) {
+// free reports whether an outside address may be given out towards a destination.
+func (t *table) free(at int64, outside, remote netip.AddrPort) bool {
+	m := t.byClaim[t.claim(outside, remote)]
+	if m != nil && t.over(at, m) {
 		t.remove(m)
 		m = nil
 	}
-	return m == nil && !t.burnt[a]
-}
-
-// choose picks a free port on an outside address for an inside port.
-func (t *table) choose(at int64, addr netip.Addr, inside uint16, random func(n int) int) (netip.AddrPort, bool) {
-	const ports = lastNATPort - firstNATPort + 1
-	first := int(inside) - firstNATPort
-	switch {
-	case t.Ports == RandomPorts:
-		first = random(ports)
-	case first < 0: // a low port is kept, but not looked for
-		if a := netip.AddrPortFrom(addr, inside); t.free(at, a) {
-			return a, true
-		}
-		first = 0
-	}
-	for i := range ports {
-		a := netip.AddrPortFrom(addr, uint16(firstNATPort+(first+i)%ports))
-		if t.free(at, a) {
-			return a, true
-		}
-	}
-	return netip.AddrPort{}, false
+	return m == nil && !t.burnt[outside]
 }

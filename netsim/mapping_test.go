@@ -79,7 +79,9 @@ func inside(i int) netip.AddrPort {
 
 func allocator(t *table, at int64, port uint16) func() (netip.AddrPort, bool) {
 	r := rand.New(rand.NewPCG(1, uint64(port)))
-	return func() (netip.AddrPort, bool) { return t.choose(at, addr("1.0.0.1"), port, r.IntN) }
+	return func() (netip.AddrPort, bool) {
+		return t.choose(at, addr("1.0.0.1"), netip.AddrPortFrom(addr("10.0.0.1"), port), netip.AddrPort{}, r.IntN)
+	}
 }
 
 func TestNATRunsOutOfPorts(t *testing.T) {
@@ -88,16 +90,16 @@ func TestNATRunsOutOfPorts(t *testing.T) {
 		remote, free := addrPort("2.0.0.1:1"), map[uint16]bool{1024: true, 5000: true, 65535: true}
 		for i := range lastNATPort - firstNATPort + 1 {
 			if port := uint16(firstNATPort + i); !free[port] {
-				m := &mapping{key: mappingKey{inside: inside(i)}, outside: netip.AddrPortFrom(addr("1.0.0.1"), port)}
-				tab.byKey[m.key], tab.byOutside[m.outside] = m, m
+				m := &mapping{key: mappingKey{inside: inside(i)}, claim: claim{outside: netip.AddrPortFrom(addr("1.0.0.1"), port)}}
+				tab.byKey[m.key], tab.byClaim[m.claim] = m, m
 			}
 		}
 		for i := range 3 {
 			m := tab.outbound(0, inside(1<<17+i), remote, allocator(tab, 0, 7337))
-			if m == nil || !free[m.outside.Port()] {
+			if m == nil || !free[m.claim.outside.Port()] {
 				t.Fatalf("mapping %d is %+v", i, m)
 			}
-			delete(free, m.outside.Port())
+			delete(free, m.claim.outside.Port())
 		}
 		if m := tab.outbound(0, inside(1<<18), remote, allocator(tab, 0, 7337)); m != nil {
 			t.Errorf("one more: %+v", m)
@@ -154,28 +156,10 @@ func TestMappingsDoNotAccumulate(t *testing.T) {
 		tab.outbound(at, inside(i), addrPort("2.0.0.1:1"), allocator(tab, at, 5000))
 		tab.outbound(at, inside(n), inside(i), allocator(tab, at, 5000))
 	}
-	if len(tab.byKey) > 2*firstSweep || len(tab.byOutside) != len(tab.byKey) {
-		t.Errorf("%d mappings, %d outside addresses", len(tab.byKey), len(tab.byOutside))
+	if len(tab.byKey) > 2*firstSweep || len(tab.byClaim) != len(tab.byKey) {
+		t.Errorf("%d mappings, %d outside addresses", len(tab.byKey), len(tab.byClaim))
 	}
 	if m := tab.byKey[mappingKey{inside: inside(n)}]; len(m.peers) > 2*firstSweep {
 		t.Errorf("%d peers of one mapping", len(m.peers))
-	}
-}
-
-func TestChoiceOfPorts(t *testing.T) {
-	tab := newTable(NAT{})
-	take := func(port uint16) uint16 {
-		t.Helper()
-		m := tab.outbound(0, inside(len(tab.byKey)), addrPort("2.0.0.1:1"), func() (netip.AddrPort, bool) {
-			return tab.choose(0, addr("1.0.0.1"), port, nil)
-		})
-		return m.outside.Port()
-	}
-	for _, tt := range []struct{ port, want uint16 }{
-		{7337, 7337}, {7337, 7338}, {7337, 7339}, {65535, 65535}, {65535, 1024}, {53, 53}, {53, 1025}, {1024, 1026},
-	} {
-		if got := take(tt.port); got != tt.want {
-			t.Errorf("port %d is mapped to %d, want %d", tt.port, got, tt.want)
-		}
 	}
 }

@@ -1,6 +1,7 @@
 package netsim
 
 import (
+	"errors"
 	"fmt"
 	"net/netip"
 	"time"
@@ -41,26 +42,26 @@ func (b Behaviour) cut(remote netip.AddrPort) netip.AddrPort {
 	return remote
 }
 
-// PortAllocation is how a NAT chooses the outside port of a mapping (RFC 4787,
-// section 4.2).
-type PortAllocation uint8
+// Refresh says which packets keep a mapping alive (RFC 4787, section 4.3).
+type Refresh uint8
 
-// The ways to choose a port.
+// The directions.
 const (
-	PreservePorts PortAllocation = iota // the inside port, or the next free one from 1024 on
-	RandomPorts                         // any free port from 1024 on
+	RefreshOutbound Refresh = iota // those from inside, the only ones that may not be left out
+	RefreshInbound                 // those that are let in: the RFC forbids to have only these, and some do
+	RefreshBoth
 )
 
-// String returns the way's name.
-func (a PortAllocation) String() string {
-	switch a {
-	case PreservePorts:
-		return "preserve"
-	case RandomPorts:
-		return "random"
-	}
-	return fmt.Sprintf("PortAllocation(%d)", uint8(a))
-}
+// Hairpin says what becomes of packets from inside to an outside address of the
+// same NAT (RFC 4787, section 6).
+type Hairpin uint8
+
+// The kinds of hairpinning.
+const (
+	HairpinOff      Hairpin = iota // they are dropped
+	HairpinExternal                // they come from the sender's outside address, as they should
+	HairpinInternal                // they come from the sender's inside address
+)
 
 // A NAT says what a router does to addresses, and whom it lets in. The zero
 // value is a full cone.
@@ -69,14 +70,37 @@ type NAT struct {
 	Filtering Behaviour
 	Ports     PortAllocation
 
+	Step  int // of SequentialPorts; 0 means 1
+	Block int // ports in a block of BlockPorts; 0 means 512
+
+	// Overload lets several inside addresses have one outside address at a time,
+	// as long as they talk to different destinations ("port overloading", section
+	// 4.2.1). Linux does so: it keeps the port of nearly everybody, and only who
+	// goes to the same place from the same port as somebody else gets another one.
+	// Mapping and Filtering have to be AddressAndPortDependent.
+	Overload bool
+
+	// TakesUnsolicited makes the router take a packet that no mapping lets in for
+	// one to itself, as Linux does when no rule drops it: for 30 s after the last
+	// such packet nobody inside can have that outside address towards its source.
+	// So a probe that comes too early moves the mapping. Needs Overload.
+	TakesUnsolicited bool
+
 	// Timeout is how long an idle mapping lives, and how long somebody may
-	// answer; 0 means 2 minutes, the least that RFC 4787 allows. Only packets
-	// from inside refresh it (section 4.3).
+	// answer; 0 means 2 minutes, the least that RFC 4787 allows.
 	Timeout time.Duration
 
-	// Hairpin lets packets from inside to an outside address of the NAT turn
-	// round (section 6). They come from an outside address.
-	Hairpin bool
+	// Unanswered is how long a mapping lives through which nothing came in yet;
+	// 0 means Timeout.
+	Unanswered time.Duration
+
+	Refresh Refresh
+	Hairpin Hairpin
+
+	// ArbitraryPooling chooses one of several outside addresses anew for each
+	// mapping. Otherwise an inside address is always given the same one ("paired",
+	// section 4.1).
+	ArbitraryPooling bool
 
 	// Transparent leaves addresses as they are, as IPv6 addresses always are:
 	// only Filtering applies, which makes a stateful firewall of the router.
@@ -86,19 +110,50 @@ type NAT struct {
 	// Unsolicited lets in what nobody inside asked for, as long as its address
 	// is one that needs no translation. With Transparent this makes a plain router.
 	Unsolicited bool
+
+	// BlockUDP drops every packet of either direction, as firewalls of companies do.
+	BlockUDP bool
 }
 
-const defaultMappingTimeout = 2 * time.Minute
+const (
+	defaultMappingTimeout = 2 * time.Minute
+	defaultBlock          = 512
+	unsolicitedTimeout    = 30 * time.Second // of what TakesUnsolicited took: the default of Linux
+)
 
 func (n NAT) withDefaults() NAT {
 	if n.Timeout == 0 {
 		n.Timeout = defaultMappingTimeout
 	}
+	if n.Unanswered == 0 {
+		n.Unanswered = n.Timeout
+	}
+	if n.Step == 0 {
+		n.Step = 1
+	}
+	if n.Block == 0 {
+		n.Block = defaultBlock
+	}
 	return n
+}
+
+// check returns an error when the fields contradict each other.
+func (n NAT) check() error {
+	switch strict := n.Mapping == AddressAndPortDependent && n.Filtering == AddressAndPortDependent; {
+	case n.Overload && !strict:
+		return errors.New("a NAT with Overload needs Mapping and Filtering that depend on address and port")
+	case n.TakesUnsolicited && !n.Overload:
+		return errors.New("a NAT with TakesUnsolicited needs Overload")
+	case n.Step < 0 || n.Step > natPorts:
+		return fmt.Errorf("a Step of %d is not 0 to %d", n.Step, natPorts)
+	case n.Block < 0 || n.Block > natPorts:
+		return fmt.Errorf("a Block of %d is not 0 to %d", n.Block, natPorts)
+	}
+	return nil
 }
 
 // firewall is what the NAT does to packets that it does not translate.
 func (n NAT) firewall() NAT {
-	n.Mapping = EndpointIndependent
+	n.Mapping, n.Overload, n.TakesUnsolicited = EndpointIndependent, false, false
 	return n
 }

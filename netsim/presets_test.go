@@ -11,10 +11,16 @@ func TestPresets(t *testing.T) {
 		"open":               {unasked: true, anybody: true, samePeer: true, oneAddress: true},
 		"firewall":           {oneAddress: true},
 		"full-cone":          {anybody: true, samePeer: true, oneAddress: true},
+		"full-cone-hairpin":  {anybody: true, samePeer: true, oneAddress: true},
 		"address-restricted": {samePeer: true, oneAddress: true},
 		"port-restricted":    {oneAddress: true},
 		"symmetric":          {},
+		"symmetric-step":     {},
 		"cgnat":              {oneAddress: true},
+		"cgnat-block":        {oneAddress: true},
+		"linux":              {oneAddress: true},
+		"linux-no-drop":      {}, // as the stranger sends first
+		"linux-random":       {},
 	} {
 		if _, ok := Presets[name]; !ok {
 			t.Fatalf("there is no preset %q", name)

@@ -1,6 +1,7 @@
 package netsim
 
 import (
+	"fmt"
 	"net/netip"
 	"slices"
 )
@@ -8,7 +9,7 @@ import (
 // RouterConfig says where a router stands and what it does.
 type RouterConfig struct {
 	Outside      *Segment     // where it sends what is not for its inside
-	OutsideAddrs []netip.Addr // IPv4 addresses to translate to; an inside host is always given the same one
+	OutsideAddrs []netip.Addr // IPv4 addresses to translate to; see NAT.ArbitraryPooling
 	Inside       *Segment     // whose router it becomes
 	Link         Link         // to the outside, both directions
 	NAT          NAT          // for IPv4; IPv6 is not translated, but filtered in the same way
@@ -26,13 +27,17 @@ type Router struct {
 	outside *iface
 }
 
-// NewRouter attaches a router. It panics when an address is in use or the
-// inside has a router already, as that is a mistake in the test.
+// NewRouter attaches a router. It panics when an address is in use, the inside
+// has a router already or the NAT contradicts itself, as that is a mistake in the
+// test.
 func (n *Network) NewRouter(name string, cfg RouterConfig) *Router {
 	n.mu.Lock()
 	defer n.mu.Unlock()
 	if cfg.Inside.router != nil {
 		panic("netsim: segment " + cfg.Inside.name + " has a router already")
+	}
+	if err := cfg.NAT.check(); err != nil {
+		panic(fmt.Sprintf("netsim: router %s: %v", name, err))
 	}
 	r := &Router{
 		net: n, name: name, nat: newTable(cfg.NAT), wall: newTable(cfg.NAT.firewall()),
@@ -88,14 +93,17 @@ func (r *Router) translates(a netip.Addr) bool { return a.Is4() && !r.nat.Transp
 // receive implements node.
 func (r *Router) receive(at int64, from *iface, p *packet) {
 	p.ttl--
+	src := p.src
 	switch {
+	case r.nat.BlockUDP:
+		r.net.drop(at, p, DropBlocked)
 	case p.ttl <= 0:
 		r.net.drop(at, p, DropTTL)
 	case from == r.outside:
 		r.letIn(at, p)
 	case r.translateOut(at, p):
 		if slices.Contains(r.addrs, p.dst.Addr()) {
-			r.hairpin(at, p)
+			r.hairpin(at, p, src)
 			return
 		}
 		r.outside.send(at, p)
@@ -113,7 +121,7 @@ func (r *Router) translateOut(at int64, p *packet) bool {
 			if !home.IsValid() {
 				return netip.AddrPort{}, false
 			}
-			return r.nat.choose(at, home, src.Port(), r.net.rand.IntN)
+			return r.nat.choose(at, home, src, p.dst, r.net.rand.IntN)
 		})
 	} else {
 		m = r.wall.outbound(at, src, p.dst, func() (netip.AddrPort, bool) { return src, true })
@@ -122,18 +130,21 @@ func (r *Router) translateOut(at int64, p *packet) bool {
 		r.net.drop(at, p, DropNoPort)
 		return false
 	}
-	p.src = m.outside
+	p.src = m.claim.outside
 	return true
 }
 
-// home returns the outside address that stands for an inside one: always the
-// same (RFC 4787, section 4.1, "paired").
+// home returns the outside address that is to stand for an inside one. It is
+// invalid when the router has none.
 func (r *Router) home(inside netip.Addr) netip.Addr {
-	if a, ok := r.homes[inside]; ok {
-		return a
-	}
 	if len(r.addrs) == 0 {
 		return netip.Addr{}
+	}
+	if r.nat.ArbitraryPooling {
+		return r.addrs[r.net.rand.IntN(len(r.addrs))]
+	}
+	if a, ok := r.homes[inside]; ok {
+		return a
 	}
 	a := r.addrs[len(r.homes)%len(r.addrs)]
 	r.homes[inside] = a
@@ -157,11 +168,21 @@ func (r *Router) letIn(at int64, p *packet) {
 	r.inside.send(at, p)
 }
 
-// hairpin turns a packet from inside to our own outside round.
-func (r *Router) hairpin(at int64, p *packet) {
-	if !r.nat.Hairpin {
+// hairpin turns a packet from inside to our own outside round; src is the inside
+// address that it came from.
+func (r *Router) hairpin(at int64, p *packet, src netip.AddrPort) {
+	if r.nat.Hairpin == HairpinOff {
 		r.net.drop(at, p, DropHairpin)
 		return
 	}
-	r.letIn(at, p)
+	m, why := r.nat.inbound(at, p.dst, p.src)
+	if m == nil {
+		r.net.drop(at, p, why)
+		return
+	}
+	p.dst = m.key.inside
+	if r.nat.Hairpin == HairpinInternal {
+		p.src = src
+	}
+	r.inside.send(at, p)
 }

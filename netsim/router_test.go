@@ -27,7 +27,7 @@ func TestMTUAndTTL(t *testing.T) {
 }
 
 func TestNATBehindNATAndHairpin(t *testing.T) {
-	for _, hairpin := range []bool{false, true} {
+	for _, hairpin := range []Hairpin{HairpinOff, HairpinExternal} {
 		inBubble(t, func(t *testing.T, w *world) {
 			carrier := w.NewSegment("carrier")
 			w.NewRouter("cgn", RouterConfig{Outside: w.Internet(), OutsideAddrs: []netip.Addr{addr("1.0.0.1")}, Inside: carrier, NAT: NAT{Hairpin: hairpin}})
@@ -46,7 +46,7 @@ func TestNATBehindNATAndHairpin(t *testing.T) {
 			w.send(s, seen.String(), "back")
 			w.wantPacket(conns[0], "back")
 			w.send(conns[1], seen.String(), "round")
-			if hairpin {
+			if hairpin == HairpinExternal {
 				w.wantPacket(conns[0], "round")
 			} else {
 				w.wantNothing(conns[0])
