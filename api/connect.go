@@ -187,9 +187,7 @@ func (pg *Playground) acceptLinks() {
 
 // connected tells the application of a peer and keeps telling it of its path.
 func (pg *Playground) connected(p *peer, info kcptransport.PathInfo) {
-	if a := p.link.ObservedAddr(); a.IsValid() {
-		pg.gather.Observe(p.id, a)
-	}
+	pg.observe(p)
 	p.connOnce.Do(func() {
 		pg.events.emit(pathEvent(EventPeer, p, info))
 		p.link.OnPath(func(i kcptransport.PathInfo) {

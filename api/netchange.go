@@ -1,6 +1,7 @@
 package api
 
 import (
+	"net/netip"
 	"time"
 
 	"github.com/2xppg/xppg/internal/netmon"
@@ -46,11 +47,22 @@ func (pg *Playground) NetworkChanged() {
 // candidates returns our own, with what peers see of us right now.
 func (pg *Playground) candidates() []kcptransport.Candidate {
 	for _, p := range pg.readyPeers() {
-		if a := p.link.ObservedAddr(); a.IsValid() {
-			pg.gather.Observe(p.id, a)
-		}
+		pg.observe(p)
 	}
 	return pg.gather.Candidates()
+}
+
+// observe tells the gatherer at which address a peer sees us, if it told.
+func (pg *Playground) observe(p *peer) {
+	mine := p.link.ObservedAddr()
+	if !mine.IsValid() {
+		return
+	}
+	var at netip.AddrPort
+	if info, ok := p.link.Path(); ok && info.Path.Direct() {
+		at = info.Path.Addr
+	}
+	pg.gather.Observe(p.id, at, mine)
 }
 
 // wake leaves a token in c, which holds one, if there is none.

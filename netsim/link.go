@@ -14,6 +14,7 @@ type Link struct {
 	Rate   int64         // bits per second, headers of IP and UDP included; 0 means no limit
 	Queue  int           // bytes that wait when Rate is reached; 0 means 100 ms worth, 64 KiB at least
 	MTU    int           // bytes of the largest IP packet; 0 means 1500. Larger ones are dropped, not fragmented
+	Hops   int           // routers on the way that do nothing but take one off the time to live
 }
 
 const (
@@ -67,6 +68,10 @@ func (n *Network) carry(at int64, l *pipe, p *packet) {
 	size := p.size()
 	if size > l.MTU {
 		n.drop(at, p, DropMTU)
+		return
+	}
+	if p.ttl -= l.Hops; p.ttl <= 0 {
+		n.drop(at, p, DropTTL)
 		return
 	}
 	arrives, ok := l.enqueue(at, size)

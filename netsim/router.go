@@ -97,10 +97,10 @@ func (r *Router) receive(at int64, from *iface, p *packet) {
 	switch {
 	case r.nat.BlockUDP:
 		r.net.drop(at, p, DropBlocked)
-	case p.ttl <= 0:
-		r.net.drop(at, p, DropTTL)
 	case from == r.outside:
 		r.letIn(at, p)
+	case p.ttl <= 0:
+		r.net.drop(at, p, DropTTL)
 	case r.translateOut(at, p):
 		if slices.Contains(r.addrs, p.dst.Addr()) {
 			r.hairpin(at, p, src)
@@ -151,7 +151,9 @@ func (r *Router) home(inside netip.Addr) netip.Addr {
 	return a
 }
 
-// letIn passes a packet from outside to whom it is for, if the NAT allows it.
+// letIn passes a packet from outside to whom it is for, if the NAT allows it. What
+// nobody inside asked for is for the router, and may have come to the end of its
+// time to live.
 func (r *Router) letIn(at int64, p *packet) {
 	t := r.nat
 	if !slices.Contains(r.addrs, p.dst.Addr()) {
@@ -163,6 +165,10 @@ func (r *Router) letIn(at int64, p *packet) {
 		p.dst = m.key.inside
 	case t == r.nat || !t.Unsolicited:
 		r.net.drop(at, p, why)
+		return
+	}
+	if p.ttl <= 0 {
+		r.net.drop(at, p, DropTTL)
 		return
 	}
 	r.inside.send(at, p)

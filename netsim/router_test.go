@@ -106,7 +106,8 @@ func TestLowTTLOpensOnlyTheNearNAT(t *testing.T) {
 	inBubble(t, func(t *testing.T, w *world) {
 		restricted := NAT{Filtering: AddressAndPortDependent}
 		ha, _ := w.behind("a", "1.0.0.1", restricted)
-		hb, _ := w.behind("b", "1.0.0.2", restricted)
+		hb, rb := w.behind("b", "1.0.0.2", restricted)
+		rb.SetLink(Link{}, Link{Hops: 1})
 		a, b := w.listen(ha, 1000), w.listen(hb, 2000)
 		_ = a.WriteTTL([]byte("opener"), addrPort("1.0.0.2:2000"), 2)
 		w.wantNothing(b)
@@ -231,5 +232,40 @@ func TestInsideHostIsGone(t *testing.T) {
 		w.send(s, seen.String(), "too late")
 		w.wantNothing(same)
 		w.wantDrops(DropNoRoute, 1)
+	})
+}
+
+// Routers on the way take one off each; a packet that gets as far as a NAT with
+// the last of it may still be for the router itself.
+func TestHops(t *testing.T) {
+	inBubble(t, func(t *testing.T, w *world) {
+		h, r := w.behind("a", "1.0.0.1", Presets["linux-no-drop"])
+		r.SetLink(Link{Hops: 2}, Link{Hops: 3})
+		a, s := w.listen(h, 1000), w.listen(w.public("s", "2.0.0.1", Link{}), 1)
+		for ttl, arrives := range map[int]bool{3: false, 4: true} { // one for the NAT
+			_ = a.WriteTTL([]byte("out"), addrPort("2.0.0.1:1"), ttl)
+			if arrives {
+				w.wantPacket(s, "out")
+			} else {
+				w.wantNothing(s)
+			}
+		}
+		w.wantDrops(DropTTL, 1)
+		_ = s.WriteTTL([]byte("in"), addrPort("1.0.0.1:1000"), 4) // the NAT takes the last one
+		_ = s.WriteTTL([]byte("in"), addrPort("1.0.0.1:1000"), 5)
+		w.wantPacket(a, "in")
+		w.wantNothing(a)
+		w.wantDrops(DropTTL, 2)
+		early := w.listen(w.public("early", "2.0.0.2", Link{}), 1)
+		_ = early.WriteTTL([]byte("dies on the way"), addrPort("1.0.0.1:1000"), 3)
+		w.wantNothing(a)
+		w.wantDrops(DropTTL, 3)
+		_ = early.WriteTTL([]byte("takes the port"), addrPort("1.0.0.1:1000"), 4)
+		w.wantNothing(a)
+		w.wantDrops(DropNoMapping, 1)
+		w.send(a, "2.0.0.2:1", "late")
+		if seen := w.wantPacket(early, "late"); seen.Port() == 1000 {
+			t.Errorf("seen as %v", seen)
+		}
 	})
 }

@@ -41,11 +41,13 @@ type Gatherer struct {
 	found Findings
 }
 
-// sightingBy is a sighting and who told it: a STUN server by its address, or a peer.
+// sightingBy is a sighting and who told it: a STUN server, known by its address, or a peer.
 type sightingBy struct {
 	sighting
-	peer kcptransport.PeerID
+	peer kcptransport.PeerID // zero for a server
 }
+
+func (s sightingBy) byPeer() bool { return s.peer != kcptransport.PeerID{} }
 
 // NewGatherer returns a gatherer for one socket.
 func NewGatherer(cfg GathererConfig) *Gatherer {
@@ -64,16 +66,17 @@ func (g *Gatherer) Reflexive(server, mapped netip.AddrPort) {
 	g.see(sightingBy{sighting: sighting{by: unmap(server), mapped: unmap(mapped)}})
 }
 
-// Observe takes in that a peer sees the socket at an address: kcptransport.Link.ObservedAddr.
-func (g *Gatherer) Observe(peer kcptransport.PeerID, mapped netip.AddrPort) {
-	g.see(sightingBy{sighting: sighting{mapped: unmap(mapped)}, peer: peer})
+// Observe takes in that a peer sees the socket at an address: kcptransport.Link.ObservedAddr. The peer is reached at an
+// address itself, which is invalid when the way there is not direct: peers and servers at one address are one witness.
+func (g *Gatherer) Observe(peer kcptransport.PeerID, at, mapped netip.AddrPort) {
+	g.see(sightingBy{sighting: sighting{by: unmap(at), mapped: unmap(mapped)}, peer: peer})
 }
 
 // Forget drops what a peer saw.
 func (g *Gatherer) Forget(peer kcptransport.PeerID) {
 	g.mu.Lock()
 	defer g.mu.Unlock()
-	g.seen = slices.DeleteFunc(g.seen, func(s sightingBy) bool { return !s.by.IsValid() && s.peer == peer })
+	g.seen = slices.DeleteFunc(g.seen, func(s sightingBy) bool { return s.byPeer() && s.peer == peer })
 }
 
 // Reset drops everything that servers and peers saw, because the network has changed.
@@ -90,11 +93,11 @@ func (g *Gatherer) see(s sightingBy) {
 	g.mu.Lock()
 	defer g.mu.Unlock()
 	g.seen = slices.DeleteFunc(g.seen, func(o sightingBy) bool {
-		return o.by == s.by && o.peer == s.peer && o.mapped.Addr().Is4() == s.mapped.Addr().Is4()
+		return o.peer == s.peer && (o.byPeer() || o.by == s.by) && o.mapped.Addr().Is4() == s.mapped.Addr().Is4()
 	})
 	g.seen = append(g.seen, s)
 	if len(g.seen) > maxSightings { // what peers say goes first: many of them can be one attacker
-		i := max(0, slices.IndexFunc(g.seen, func(o sightingBy) bool { return !o.by.IsValid() }))
+		i := max(0, slices.IndexFunc(g.seen, func(o sightingBy) bool { return o.byPeer() }))
 		g.seen = slices.Delete(g.seen, i, i+1)
 	}
 }
@@ -165,7 +168,10 @@ func (g *Gatherer) NAT() NAT {
 	var seen []sighting
 	for _, s := range g.sightings() {
 		if s.mapped.Addr().Is4() {
-			s.local, s.who = g.cfg.Local.Port(), witness{s.by.Addr(), s.peer}
+			s.local, s.who = g.cfg.Local.Port(), witness{addr: s.by.Addr()}
+			if !s.by.IsValid() {
+				s.who.peer = s.peer
+			}
 			seen = append(seen, s.sighting)
 		}
 	}
@@ -195,4 +201,5 @@ func (g *Gatherer) Found(f Findings) {
 	}
 }
 
+// unmap leaves an invalid address as it is.
 func unmap(a netip.AddrPort) netip.AddrPort { return netip.AddrPortFrom(a.Addr().Unmap(), a.Port()) }

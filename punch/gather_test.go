@@ -51,10 +51,10 @@ func TestHostCandidates(t *testing.T) {
 func TestReflexiveCandidates(t *testing.T) {
 	ap := netip.MustParseAddrPort
 	g := NewGatherer(GathererConfig{Local: ap("0.0.0.0:7000"), Addrs: hostAddrs("192.168.1.5")})
-	g.Observe(alice, ap("203.0.113.9:1111"))
+	g.Observe(alice, netip.AddrPort{}, ap("203.0.113.9:1111"))
 	g.Reflexive(ap("192.0.2.1:3478"), ap("203.0.113.9:7000"))
 	g.Reflexive(ap("192.0.2.2:3478"), ap("[::ffff:203.0.113.9]:7000"))
-	g.Observe(bob, ap("192.168.1.5:7000")) // a peer on the same network sees nothing new
+	g.Observe(bob, netip.AddrPort{}, ap("192.168.1.5:7000")) // a peer on the same network sees nothing new
 	wantCandidates(t, g, "host 192.168.1.5:7000, srflx 203.0.113.9:7000, srflx 203.0.113.9:1111")
 	if n := g.NAT(); n.Mapping.Is != EndpointIndependent || n.Mapping.Confidence > 0.7 { // alice is alone with what she saw
 		t.Errorf("NAT: %v", n)
@@ -72,7 +72,7 @@ func TestReflexiveCandidates(t *testing.T) {
 	for _, nonsense := range []string{"0.0.0.0:7", "224.0.0.1:7", "203.0.113.9:0", "[::]:1"} {
 		g.Reflexive(ap("192.0.2.1:3478"), ap(nonsense))
 	}
-	g.Observe(alice, netip.AddrPort{})
+	g.Observe(alice, netip.AddrPort{}, netip.AddrPort{})
 	wantCandidates(t, g, "host 192.168.1.5:7000")
 }
 
@@ -91,7 +91,7 @@ func TestPeersDoNotPushServersOut(t *testing.T) {
 	g := NewGatherer(GathererConfig{Local: netip.MustParseAddrPort("0.0.0.0:7000"), Addrs: hostAddrs()})
 	g.Reflexive(netip.MustParseAddrPort("192.0.2.1:3478"), netip.MustParseAddrPort("203.0.113.9:7000"))
 	for n := range 200 {
-		g.Observe(kcptransport.PeerID{byte(n), 1}, netip.AddrPortFrom(netip.AddrFrom4([4]byte{198, 51, byte(n), 1}), 1))
+		g.Observe(kcptransport.PeerID{byte(n), 1}, netip.AddrPort{}, netip.AddrPortFrom(netip.AddrFrom4([4]byte{198, 51, byte(n), 1}), 1))
 	}
 	if got := listCandidates(told(g.Candidates())); !strings.Contains(got, "203.0.113.9:7000") && len(g.Candidates()) < MaxCandidates {
 		t.Errorf("candidates %s", got)
@@ -136,5 +136,22 @@ func TestInterfaceAddrs(t *testing.T) {
 		if !a.IsValid() || a.Is4In6() || a.Zone() != "" || a.IsLinkLocalUnicast() {
 			t.Errorf("address %v", a)
 		}
+	}
+}
+
+// A peer that is a STUN server as well is one witness: what it sees twice does not outweigh another server, which would
+// make a NAT that moves look like one that does not.
+func TestPeerThatIsAServerIsOneWitness(t *testing.T) {
+	ap := netip.MustParseAddrPort
+	g := NewGatherer(GathererConfig{Local: ap("0.0.0.0:7000"), Addrs: hostAddrs("192.168.1.5")})
+	g.Reflexive(ap("192.0.2.1:7337"), ap("203.0.113.9:1111"))
+	g.Reflexive(ap("192.0.2.2:7337"), ap("203.0.113.9:2222"))
+	g.Observe(alice, ap("[::ffff:192.0.2.1]:7337"), ap("203.0.113.9:1111"))
+	if n := g.NAT(); !n.moves() {
+		t.Errorf("NAT: %v", n)
+	}
+	g.Observe(alice, ap("192.0.2.7:7337"), ap("203.0.113.9:1111")) // it moved: only the latest counts
+	if n := len(g.sightings()); n != 3 {
+		t.Errorf("%d sightings", n)
 	}
 }

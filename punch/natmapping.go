@@ -9,13 +9,14 @@ import (
 
 // sighting is one answer to the question "from which address did my packet come?".
 type sighting struct {
-	by     netip.AddrPort // who saw it; invalid for a peer whose address does not matter
+	by     netip.AddrPort // who saw it; invalid for a peer that is reached in another way than directly
 	mapped netip.AddrPort
 	local  uint16 // the port of the socket that sent
 	who    witness
 }
 
-// witness is somebody who lies, if at all, in all answers: a server with all its addresses, or a peer.
+// witness is somebody who lies, if at all, in all answers: whoever is at one address, or a peer whose address is not
+// known.
 type witness struct {
 	addr netip.Addr
 	peer kcptransport.PeerID

@@ -54,22 +54,15 @@ var rounds = []time.Duration{
 // openers, which die before they reach the other router. Its full probes can wait for the other side, whose probes it
 // answers as soon as they come; they are for the case that those are lost, and allow for a peer that is slow. They do
 // not wait when our port may move with the destination: then the other side needs to see the new one.
-//
-// Only an initiator whose own port moves with the destination begins with full probes at once: if it can get through at
-// all, then because the other side lets everybody in, and the other side needs to see the new port as early as possible.
 func Plan(o Observations) []Step {
 	targets := rank(o)
 	var steps []Step
 	start := time.Duration(0)
 	if o.Initiator && o.SignalRTT > 0 {
 		start = min(o.SignalRTT/2, maxLead)
-		if o.LocalNAT.moves() {
-			steps = appendRound(steps, targets, 0, 0)
-		} else {
-			steps = appendRound(steps, targets, 0, openerTTL(o.LocalNAT))
-			if !mayMove(o.LocalNAT) {
-				start = min(start+o.SignalRTT/2+patience, maxLead)
-			}
+		steps = appendRound(steps, targets, 0, openerTTL(o.LocalNAT))
+		if !mayMove(o.LocalNAT) {
+			start = min(start+o.SignalRTT/2+patience, maxLead)
 		}
 	}
 	for _, r := range rounds {

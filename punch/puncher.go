@@ -37,7 +37,8 @@ type Config struct {
 	// NAT returns what is known of our own NAT: Gatherer.NAT. Default nothing.
 	NAT func() NAT
 
-	// Timeout is how long one Punch waits for a direct path. Default 10 s.
+	// Timeout is how long one Punch waits for a direct path, at most DoubtfulTimeout when what is believed of the two
+	// NATs says that punching does not suffice. Default 10 s.
 	Timeout time.Duration
 
 	// Records is how many peers' records Explain remembers; the one not punched for longest goes first. Default 256.
@@ -47,6 +48,9 @@ type Config struct {
 	// Punch come one at a time and those of several may come at once. It must not block.
 	OnEvent func(Event)
 }
+
+// DoubtfulTimeout bounds a Punch that is not expected to succeed ([Record].Needs).
+const DoubtfulTimeout = 5 * time.Second
 
 // Options are about one Punch. The zero value will do.
 type Options struct {

@@ -71,7 +71,7 @@ func (r *run) loop(ctx context.Context) (kcptransport.PathInfo, error) {
 	}
 	r.publish(time.Now())
 	r.event(EventStarted, netip.AddrPort{})
-	deadline := time.NewTimer(r.p.cfg.Timeout)
+	deadline := time.NewTimer(r.timeout())
 	defer deadline.Stop()
 	timer := time.NewTimer(r.next(0))
 	defer timer.Stop()
@@ -96,6 +96,15 @@ func (r *run) loop(ctx context.Context) (kcptransport.PathInfo, error) {
 			return kcptransport.PathInfo{}, fmt.Errorf("punch: peer %s: %w", r.record.Peer.Short(), context.Cause(ctx))
 		}
 	}
+}
+
+// timeout returns how long to try. What is believed of NATs is often wrong, so they are tried although it says no, but
+// not for long, as those who wait want to know.
+func (r *run) timeout() time.Duration {
+	if r.record.Needs != NeedsNothing {
+		return min(r.p.cfg.Timeout, DoubtfulTimeout)
+	}
+	return r.p.cfg.Timeout
 }
 
 // directInUse returns the path in use if it is a direct one.

@@ -32,6 +32,7 @@ type nodeConfig struct {
 	seed    uint64 // of its keys and everything else that is random
 	timeout time.Duration
 	events  func(punch.Event)
+	belief  punch.NAT
 }
 
 // newNode starts a node at a place.
@@ -45,9 +46,11 @@ func newNode(p Place, cfg nodeConfig) (*node, error) {
 	n.ctx, n.stop = context.WithCancel(context.Background())
 	local := p.local()
 	n.gatherer = punch.NewGatherer(punch.GathererConfig{Local: local, Addrs: p.Addrs})
-	n.puncher = punch.New(punch.Config{
-		Candidates: n.gatherer.Candidates, NAT: n.gatherer.NAT, Timeout: cfg.timeout, OnEvent: cfg.events,
-	})
+	nat := n.gatherer.NAT
+	if cfg.belief != (punch.NAT{}) {
+		nat = func() punch.NAT { return cfg.belief }
+	}
+	n.puncher = punch.New(punch.Config{Candidates: n.gatherer.Candidates, NAT: nat, Timeout: cfg.timeout, OnEvent: cfg.events})
 	n.stun = &stunclient.Client{
 		Local: local, Rand: newRandom(cfg.seed + 1),
 		Send:     func(b []byte, to netip.AddrPort) error { return n.ep.WriteTo(b, to) },
@@ -160,7 +163,7 @@ func (n *node) join(ctx context.Context, peer kcptransport.PeerID, addr netip.Ad
 	if _, err := link.WaitPath(ctx); err != nil {
 		return nil, fmt.Errorf("scenario: no path to %s: %w", addr, err)
 	}
-	n.gatherer.Observe(peer, link.ObservedAddr())
+	n.gatherer.Observe(peer, addr, link.ObservedAddr())
 	n.serveStreams(link)
 	return link, nil
 }

@@ -16,6 +16,7 @@ import (
 type PunchConfig struct {
 	WorldConfig
 	Timeout time.Duration                    // of the punching. Default 10 s.
+	Belief  [2]punch.NAT                     // what A and B believe of their NATs; zero: what they find out
 	OnEvent func(side string, e punch.Event) // "a" and "b", one call at a time for each; may be nil
 }
 
@@ -81,11 +82,17 @@ func newCast(cfg PunchConfig) (*cast, error) {
 		return nil, err
 	}
 	for i, n := range []struct {
-		to    **node
-		place Place
-		name  string
-	}{{&c.a, c.world.A, "a"}, {&c.b, c.world.B, "b"}, {&c.r, c.world.R, "r"}, {&c.s, c.world.S, "s"}} {
-		*n.to, err = newNode(n.place, nodeConfig{seed: cfg.Seed<<8 | uint64(i)<<4, timeout: cfg.Timeout, events: c.events(n.name)})
+		to     **node
+		place  Place
+		name   string
+		belief punch.NAT
+	}{
+		{&c.a, c.world.A, "a", cfg.Belief[0]}, {&c.b, c.world.B, "b", cfg.Belief[1]},
+		{to: &c.r, place: c.world.R, name: "r"}, {to: &c.s, place: c.world.S, name: "s"},
+	} {
+		*n.to, err = newNode(n.place, nodeConfig{
+			seed: cfg.Seed<<8 | uint64(i)<<4, timeout: cfg.Timeout, events: c.events(n.name), belief: n.belief,
+		})
 		if err != nil {
 			return nil, errors.Join(err, c.close())
 		}

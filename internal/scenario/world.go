@@ -11,54 +11,6 @@ import (
 	"github.com/2xppg/xppg/netsim"
 )
 
-// The kinds of places that are not named after one of netsim.Presets.
-const (
-	Open  = "open"  // on the internet itself
-	CGNAT = "cgnat" // behind a port-restricted router at home, and the NAT of a carrier that gives random ports
-)
-
-// Kinds returns the kinds of places, from the one that is easiest to reach.
-func Kinds() []string {
-	return []string{Open, "full-cone", "address-restricted", "port-restricted", CGNAT, "symmetric"}
-}
-
-// nats returns the NATs of a kind of place, from the inside out.
-func nats(kind string) []netsim.NAT {
-	switch kind {
-	case Open:
-		return nil
-	case CGNAT:
-		// RFC 6888 requires of carriers that mapping does not depend on the destination.
-		carrier := netsim.NAT{Filtering: netsim.AddressAndPortDependent, Ports: netsim.RandomPorts}
-		return []netsim.NAT{netsim.Presets["port-restricted"], carrier}
-	}
-	return []netsim.NAT{netsim.Presets[kind]}
-}
-
-// behaviour returns how the NATs of a kind of place behave together: as the strictest of them.
-func behaviour(kind string) (mapping, filtering netsim.Behaviour) {
-	for _, n := range nats(kind) {
-		mapping, filtering = max(mapping, n.Mapping), max(filtering, n.Filtering)
-	}
-	return mapping, filtering
-}
-
-// Reachable reports whether hosts at two places can reach each other directly without guessing ports: when both have
-// mappings that do not depend on the destination, or one has and its filter lets in who comes from another port.
-func Reachable(a, b string) bool {
-	mappingA, filterA := behaviour(a)
-	mappingB, filterB := behaviour(b)
-	switch {
-	case mappingA == netsim.EndpointIndependent && mappingB == netsim.EndpointIndependent:
-		return true
-	case mappingA == netsim.EndpointIndependent:
-		return filterA != netsim.AddressAndPortDependent
-	case mappingB == netsim.EndpointIndependent:
-		return filterB != netsim.AddressAndPortDependent
-	}
-	return false
-}
-
 // The addresses of the world. All sockets have the same port.
 const port = 7337
 
@@ -106,8 +58,8 @@ func (c WorldConfig) withDefaults() (WorldConfig, error) {
 		if *kind == "" {
 			*kind = "port-restricted"
 		}
-		if !slices.Contains(Kinds(), *kind) {
-			return c, fmt.Errorf("scenario: there is no kind of place %q (there are %v)", *kind, Kinds())
+		if !slices.Contains(AllKinds(), *kind) {
+			return c, fmt.Errorf("scenario: there is no kind of place %q (there are %v)", *kind, AllKinds())
 		}
 	}
 	if c.RTT == 0 {
@@ -118,7 +70,7 @@ func (c WorldConfig) withDefaults() (WorldConfig, error) {
 
 // access is the link between one of A and B and the middle of the internet.
 func (c WorldConfig) access() netsim.Link {
-	return netsim.Link{Delay: c.RTT / 4, Loss: 1 - math.Sqrt(1-c.Loss), Rate: c.Rate}
+	return netsim.Link{Delay: c.RTT / 4, Loss: 1 - math.Sqrt(1-c.Loss), Rate: c.Rate, Hops: 2}
 }
 
 // NewWorld builds a world.
