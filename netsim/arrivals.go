@@ -8,18 +8,20 @@ type place interface {
 // arrivals are the packets under way, by time of arrival; those of one instant
 // are in the order in which they were added. As packets do not overtake each
 // other in a pipe, only the first one of each pipe is in the heap, so that it
-// is as large as the network and not as the traffic.
+// is as large as the network and not as the traffic. Late ones, which others
+// overtake, are in the heap themselves.
 type arrivals struct {
 	heap    []arrival
 	packets int    // of all pipes
 	order   uint64 // counts what was added
 }
 
-// An arrival is that of the first packet of a pipe.
+// An arrival is that of the first packet of a pipe, or of a late one.
 type arrival struct {
 	at    int64
 	order uint64
 	pipe  *pipe
+	late  *packet
 }
 
 func (a arrival) before(o arrival) bool {
@@ -40,20 +42,35 @@ func (a *arrivals) add(at int64, p *packet, l *pipe) {
 	a.packets++
 	p.arrives, p.order = at, a.order
 	if l.line.empty() {
-		a.heap = append(a.heap, arrival{at, a.order, l})
-		a.up(len(a.heap) - 1)
+		a.push(arrival{at, a.order, l, nil})
 	}
 	l.line.push(p)
+}
+
+// addLate puts a packet beside the others of a pipe.
+func (a *arrivals) addLate(at int64, p *packet, l *pipe) {
+	a.order++
+	a.packets++
+	a.push(arrival{at, a.order, l, p})
+}
+
+func (a *arrivals) push(x arrival) {
+	a.heap = append(a.heap, x)
+	a.up(len(a.heap) - 1)
 }
 
 // next removes the packet that arrives next, and returns the pipe it was in.
 // There must be one.
 func (a *arrivals) next() (*packet, *pipe) {
-	l := a.heap[0].pipe
-	p := l.line.pop()
+	l, p := a.heap[0].pipe, a.heap[0].late
+	var behind *packet
+	if p == nil {
+		p = l.line.pop()
+		behind = l.line.first
+	}
 	a.packets--
-	if next := l.line.first; next != nil {
-		a.heap[0] = arrival{next.arrives, next.order, l}
+	if behind != nil {
+		a.heap[0] = arrival{behind.arrives, behind.order, l, nil}
 	} else {
 		last := len(a.heap) - 1
 		a.heap[0], a.heap[last] = a.heap[last], arrival{}

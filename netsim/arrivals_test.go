@@ -6,8 +6,8 @@ import (
 	"testing"
 )
 
-// Whatever is added and removed when, packets arrive by time, and at one
-// instant in the order in which they were added.
+// Whatever is added and removed when, late or not, packets arrive by time, and at
+// one instant in the order in which they were added.
 func TestArrivals(t *testing.T) {
 	type entry struct {
 		at   int64
@@ -17,16 +17,22 @@ func TestArrivals(t *testing.T) {
 	r := rand.New(rand.NewPCG(1, 1))
 	var a arrivals
 	var want []entry // a stable sort of what is there
-	now, pipes, last := int64(0), make([]*pipe, 9), map[*pipe]int64{}
+	now, late, pipes, last := int64(0), 0, make([]*pipe, 9), map[*pipe]int64{}
 	for i := range pipes {
 		pipes[i] = &pipe{}
 	}
 	for range 3000 {
 		if r.IntN(2) == 0 {
 			l := pipes[r.IntN(len(pipes))]
-			e := entry{max(last[l], now+int64(r.IntN(20))), &packet{dst: addrPort("1.0.0.1:1")}, l}
-			last[l] = e.at
-			a.add(e.at, e.p, l)
+			e := entry{now + int64(r.IntN(20)), &packet{dst: addrPort("1.0.0.1:1")}, l}
+			if r.IntN(5) == 0 {
+				late++
+				a.addLate(e.at, e.p, l)
+			} else {
+				e.at = max(e.at, last[l])
+				last[l] = e.at
+				a.add(e.at, e.p, l)
+			}
 			want = append(want, e)
 			slices.SortStableFunc(want, func(a, b entry) int { return int(a.at - b.at) })
 		} else if len(want) > 0 {
@@ -38,7 +44,7 @@ func TestArrivals(t *testing.T) {
 			}
 			now, want = want[0].at, want[1:]
 		}
-		if a.packets != len(want) || len(a.heap) > len(pipes) || (len(want) == 0) != (a.due() == never) {
+		if a.packets != len(want) || len(a.heap) > len(pipes)+late || (len(want) == 0) != (a.due() == never) {
 			t.Fatalf("%d packets in %d pipes, want %d", a.packets, len(a.heap), len(want))
 		}
 	}

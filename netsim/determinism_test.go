@@ -10,7 +10,10 @@ import (
 )
 
 // bad is a link with everything that is left to chance.
-var bad = Link{Delay: 7 * time.Millisecond, Jitter: 3 * time.Millisecond, Loss: 0.05, Rate: 200_000, Queue: 200}
+var bad = Link{
+	Delay: 7 * time.Millisecond, Jitter: 3 * time.Millisecond, Loss: 0.05, Burst: 2, Rate: 200_000, Queue: 200,
+	Reorder: 0.05, ReorderBy: 20 * time.Millisecond, Duplicate: 0.03, Corrupt: 0.03,
+}
 
 // echo answers every packet, in the batches in which they come, a byte longer each time.
 func echo(c *Conn) {
@@ -83,7 +86,7 @@ func scenario(t *testing.T, seed uint64) (digest uint64) {
 		}
 		time.Sleep(time.Second)
 		s := w.Stats()
-		if s.Delivered < 300 || s.Dropped[DropLoss] == 0 || s.Dropped[DropQueue] == 0 || s.Dropped[DropFiltered]+s.Dropped[DropNoMapping] == 0 {
+		if s.Delivered < 300 || s.Duplicated == 0 || s.Dropped[DropCorrupt] == 0 || s.Dropped[DropLoss] == 0 || s.Dropped[DropQueue] == 0 || s.Dropped[DropFiltered]+s.Dropped[DropNoMapping] == 0 {
 			t.Errorf("not much happens in this scenario: %+v", s)
 		}
 		digest = w.Digest()

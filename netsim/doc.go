@@ -1,5 +1,6 @@
 // Package netsim is an internet in a package: hosts, routers with NATs, links
-// with rate, delay, jitter and loss, and sockets that behave like UDP sockets.
+// with rate, delay, jitter and all that goes wrong on real ones, and sockets that
+// behave like UDP sockets.
 //
 // A network is made of segments, to which hosts and routers are attached by
 // links. A packet goes up the link of its sender to the segment, and down the
@@ -51,15 +52,17 @@
 //
 // # Accounting
 //
-// Every packet is accounted for: it was delivered to a socket, or dropped for a
-// reason that has a name. [Network.Close] returns an error when the sums differ.
+// Every packet is accounted for, also one that a link made by duplicating: it was
+// delivered to a socket, or dropped for a reason that has a name. [Network.Close]
+// returns an error when the sums differ.
 //
 // # Limits
 //
 // There is UDP only: no TCP, no ICMP, no multicast, no fragments; what is larger
 // than a link's MTU is dropped and its sender not told. Packets of one direction
-// of a link stay in order. A host is on one segment at a time. Behaviours of NATs
-// are those of RFC 4787, and those of Linux, which are in none ([NAT]).
+// of a link stay in order unless it has Reorder. A host is on one segment at a
+// time. Behaviours of NATs are those of RFC 4787, and those of Linux, which are in
+// none ([NAT]).
 //
 // The package imports nothing of the project around it.
 package netsim

@@ -26,6 +26,7 @@ const (
 	DropPartitioned                   // the two hosts are kept apart
 	DropClosed                        // under way when the network was closed
 	DropBlocked                       // a router lets no UDP through
+	DropCorrupt                       // a bit flipped in its headers
 	dropReasons
 )
 
@@ -33,7 +34,7 @@ var dropNames = [dropReasons]string{
 	DropLoss: "loss", DropQueue: "queue", DropMTU: "mtu", DropTTL: "ttl", DropNoRoute: "no route",
 	DropNoMapping: "no mapping", DropFiltered: "filtered", DropNoPort: "no port", DropHairpin: "hairpin",
 	DropNoSocket: "no socket", DropBuffer: "buffer", DropPartitioned: "partitioned", DropClosed: "closed",
-	DropBlocked: "udp blocked",
+	DropBlocked: "udp blocked", DropCorrupt: "corrupt",
 }
 
 // String returns the reason's name.
@@ -46,17 +47,18 @@ func (r DropReason) String() string {
 
 // Stats counts what became of the packets of a network.
 type Stats struct {
-	Sent      uint64 // written to sockets: the sum of all below
-	Delivered uint64 // put into the receive buffer of a socket
-	UnderWay  uint64 // on links, or just written
-	Dropped   map[DropReason]uint64
+	Sent       uint64 // written to sockets
+	Duplicated uint64 // made by links. These and Sent are the sum of all below
+	Delivered  uint64 // put into the receive buffer of a socket
+	UnderWay   uint64 // on links, or just written
+	Dropped    map[DropReason]uint64
 }
 
 // ledger accounts for every packet.
 type ledger struct {
-	sent, delivered uint64
-	dropped         [dropReasons]uint64
-	digest          uint64
+	sent, duplicated, delivered uint64
+	dropped                     [dropReasons]uint64
+	digest                      uint64
 }
 
 func (l *ledger) lost() (sum uint64) {
@@ -69,7 +71,7 @@ func (l *ledger) lost() (sum uint64) {
 // check returns an error when a packet is unaccounted for. Nothing must be
 // under way.
 func (l *ledger) check() error {
-	if l.sent == l.delivered+l.lost() {
+	if l.sent+l.duplicated == l.delivered+l.lost() {
 		return nil
 	}
 	var b strings.Builder
@@ -78,7 +80,8 @@ func (l *ledger) check() error {
 			fmt.Fprintf(&b, ", %d %s", d, DropReason(r))
 		}
 	}
-	return fmt.Errorf("netsim: the ledger does not balance: %d sent, %d delivered%s", l.sent, l.delivered, b.String())
+	return fmt.Errorf("netsim: the ledger does not balance: %d sent, %d duplicated, %d delivered%s",
+		l.sent, l.duplicated, l.delivered, b.String())
 }
 
 // fate is what happens to a packet at one moment.
@@ -88,6 +91,8 @@ const (
 	fateSent fate = iota
 	fateDelivered
 	fateDropped // the first of as many as there are reasons
+
+	fateDuplicated fate = 1 << 8
 )
 
 // note mixes what happens to a packet, and when, into the digest.
@@ -113,7 +118,7 @@ func (l *ledger) mix(x uint64) {
 	l.digest = z ^ z>>31
 }
 
-// Digest returns a hash of every packet sent, delivered and dropped so far:
+// Digest returns a hash of every packet sent, duplicated, delivered and dropped so far:
 // time, addresses, length, content and fate. Equal digests mean equal histories.
 func (n *Network) Digest() uint64 {
 	n.mu.Lock()
@@ -126,7 +131,7 @@ func (n *Network) Stats() Stats {
 	n.mu.Lock()
 	defer n.mu.Unlock()
 	s := Stats{
-		Sent: n.ledger.sent, Delivered: n.ledger.delivered,
+		Sent: n.ledger.sent, Duplicated: n.ledger.duplicated, Delivered: n.ledger.delivered,
 		UnderWay: uint64(n.arrivals.packets + n.outbox.waiting()), Dropped: map[DropReason]uint64{},
 	}
 	for r, d := range n.ledger.dropped {

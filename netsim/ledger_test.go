@@ -23,7 +23,7 @@ func TestReasonsHaveNames(t *testing.T) {
 func TestLedgerThatDoesNotBalance(t *testing.T) {
 	n := New(Config{})
 	n.ledger.sent, n.ledger.dropped[DropQueue] = 3, 1
-	if err := n.Close(); err == nil || !strings.Contains(err.Error(), "3 sent, 0 delivered, 1 queue") {
+	if err := n.Close(); err == nil || !strings.Contains(err.Error(), "3 sent, 0 duplicated, 0 delivered, 1 queue") {
 		t.Errorf("got %v", err)
 	}
 	if err := n.Close(); err != nil {

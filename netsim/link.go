@@ -6,7 +6,9 @@ import "time"
 // its segment. The zero value is a link that is instant, endless and perfect.
 //
 // A packet waits in the queue, takes its time to be sent at Rate, and is lost or
-// arrives after Delay and Jitter.
+// arrives after Delay and Jitter. What is left to chance is drawn from the
+// network's seed, and only for what is on: a link with nothing to draw changes
+// nothing for the others.
 type Link struct {
 	Delay  time.Duration // one way
 	Jitter time.Duration // added at random, 0 to this, never so that packets overtake each other
@@ -15,6 +17,26 @@ type Link struct {
 	Queue  int           // bytes that wait when Rate is reached; 0 means 100 ms worth, 64 KiB at least
 	MTU    int           // bytes of the largest IP packet; 0 means 1500. Larger ones are dropped, not fragmented
 	Hops   int           // routers on the way that do nothing but take one off the time to live
+
+	// Burst makes losses come in bursts of this many packets on average, so that
+	// Loss is still their share (the model of Gilbert and Elliott: the link is good,
+	// or bad and loses all). 0 means that each packet is lost or not by itself. To
+	// lose more than every other packet takes bursts of at least Loss/(1-Loss).
+	Burst float64
+
+	// Reorder is the share of packets, 0 to 1, that are held up for up to ReorderBy
+	// (1 ns at least), at random, while those behind go on.
+	Reorder   float64
+	ReorderBy time.Duration
+
+	// Duplicate is the share of packets, 0 to 1, that arrive twice. The second one
+	// does not count for Rate, and has a Jitter of its own.
+	Duplicate float64
+
+	// Corrupt is the share of packets, 0 to 1, of which a bit flips. In the headers
+	// it costs the packet; in the data it arrives, as from a router with bad memory
+	// that makes the checksum anew, so that the program has to notice.
+	Corrupt float64
 }
 
 const (
@@ -39,6 +61,7 @@ type pipe struct {
 	line packetQueue // packets under way
 	busy int64       // until when the bits of accepted packets take
 	last int64       // when the last packet arrives, which none overtakes
+	bad  bool        // in a burst of losses
 }
 
 func newPipe(l Link) *pipe { return &pipe{Link: l.withDefaults()} }
@@ -74,18 +97,38 @@ func (n *Network) carry(at int64, l *pipe, p *packet) {
 		n.drop(at, p, DropTTL)
 		return
 	}
-	arrives, ok := l.enqueue(at, size)
+	departs, ok := l.enqueue(at, size)
 	if !ok {
 		n.drop(at, p, DropQueue)
 		return
 	}
-	if l.Loss > 0 && n.rand.Float64() < l.Loss {
+	if l.loses(n.rand) {
 		n.drop(at, p, DropLoss)
 		return
 	}
-	arrives += int64(l.Delay)
+	if chance(n.rand, l.Corrupt) && !p.damage(n.rand) {
+		n.drop(at, p, DropCorrupt)
+		return
+	}
+	var twin *packet
+	if chance(n.rand, l.Duplicate) {
+		twin = n.duplicate(at, p) // now, as p may be at its end after travel
+	}
+	n.travel(at, departs, l, p)
+	if twin != nil {
+		n.travel(at, departs, l, twin)
+	}
+}
+
+// travel lets a packet that left at departs, now or later, arrive at the other end.
+func (n *Network) travel(at, departs int64, l *pipe, p *packet) {
+	arrives := departs + int64(l.Delay)
 	if l.Jitter > 0 {
 		arrives += n.rand.Int64N(int64(l.Jitter) + 1)
+	}
+	if chance(n.rand, l.Reorder) {
+		n.arrivals.addLate(arrives+1+n.rand.Int64N(max(1, int64(l.ReorderBy))), p, l)
+		return
 	}
 	arrives = max(arrives, l.last)
 	l.last = arrives

@@ -204,8 +204,11 @@ func TestNothingOvertakes(t *testing.T) {
 	l := newPipe(Link{Jitter: time.Second})
 	for i := range 100 {
 		p := n.newPacket(nil)
-		p.dst = addrPort("1.0.0.2:2")
+		p.dst, p.ttl = addrPort("1.0.0.2:2"), defaultTTL
 		n.carry(int64(i)*int64(time.Millisecond), l, p)
+	}
+	if n.arrivals.packets != 100 {
+		t.Fatalf("%d of 100 packets are under way", n.arrivals.packets)
 	}
 	last := int64(0)
 	for n.arrivals.packets > 0 {
