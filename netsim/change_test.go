@@ -23,6 +23,11 @@ func TestChangesDoNotRaceWithPackets(t *testing.T) {
 		change func(scene)
 	}{
 		{"partition", DropPartitioned, func(s scene) { s.Partition(s.server, s.h) }},
+		{"one-way partition", DropPartitioned, func(s scene) { s.PartitionOneWay(s.server, s.h) }},
+		{"unplug", DropLinkDown, func(s scene) { s.h.Unplug(time.Second) }},
+		{"unplugged router", DropLinkDown, func(s scene) { s.r.Unplug(time.Second) }},
+		{"reboot", DropLinkDown, func(s scene) { s.r.Reboot(time.Second) }},
+		{"crash", DropHostDown, func(s scene) { s.h.Crash() }},
 		{"rebind", DropNoMapping, func(s scene) { s.r.Rebind() }},
 		{"close", DropNoSocket, func(s scene) { _ = s.c.Close() }},
 		{"link", DropMTU, func(s scene) { s.h.SetLink(Link{}, Link{MTU: 20}) }},

@@ -24,11 +24,12 @@ type Conn struct {
 	limit    int  // of the queue, in bytes with headers
 	inReady  bool // is in the network's list of those to be woken
 	closed   bool
+	dies     int64 // when its host crashes, or never
 	deadline deadlines
 }
 
 func newConn(h *Host, local netip.AddrPort) *Conn {
-	c := &Conn{host: h, local: local, limit: receiveBuffer}
+	c := &Conn{host: h, local: local, limit: receiveBuffer, dies: never}
 	c.readable.L = &h.net.mu
 	return c
 }
@@ -62,9 +63,10 @@ func (c *Conn) deliver(at int64, p *packet) {
 // wait blocks until there is a packet. The network's mutex is held.
 func (c *Conn) wait() error {
 	for {
-		switch {
-		case c.closed:
-			return net.ErrClosed
+		switch err := c.err(); {
+		case err != nil:
+			return err
+		case c.host.paused():
 		case c.deadline.readPassed():
 			return os.ErrDeadlineExceeded
 		case !c.queue.empty():
@@ -100,7 +102,7 @@ func (c *Conn) ReadBatch(bufs [][]byte, sizes []int, addrs []netip.AddrPort) (in
 
 // WriteBatch sends bufs[i] to addrs[i]. It returns how many were sent, and the
 // first error; one destination that cannot be reached does not stop the others.
-// It keeps none of the buffers and never blocks.
+// It keeps none of the buffers, and blocks only while the host is paused.
 func (c *Conn) WriteBatch(bufs [][]byte, addrs []netip.AddrPort) (sent int, err error) {
 	n := c.host.net
 	n.mu.Lock()
@@ -140,12 +142,15 @@ func (c *Conn) WriteTTL(b []byte, to netip.AddrPort, ttl int) error {
 	return nil
 }
 
-// writable returns why nothing can be written at all. The network's mutex is
-// held.
+// writable returns why nothing can be written at all, as soon as the host is not
+// paused. The network's mutex is held.
 func (c *Conn) writable() error {
-	switch {
-	case c.closed:
-		return net.ErrClosed
+	for c.err() == nil && c.host.paused() {
+		c.readable.Wait()
+	}
+	switch err := c.err(); {
+	case err != nil:
+		return err
 	case c.deadline.writePassed():
 		return os.ErrDeadlineExceeded
 	}
@@ -183,8 +188,8 @@ func (c *Conn) SetReadBuffer(bytes int) error {
 	n := c.host.net
 	n.mu.Lock()
 	defer n.mu.Unlock()
-	if c.closed {
-		return c.opError("set", net.ErrClosed)
+	if err := c.err(); err != nil {
+		return c.opError("set", err)
 	}
 	n.later(func() { c.limit = bytes })
 	return nil
@@ -209,6 +214,11 @@ func (c *Conn) Close() error {
 // network's mutex is held.
 func (c *Conn) close() {
 	c.closed = true
+	c.discard()
+}
+
+// discard forgets what the socket holds, and wakes who waits for it.
+func (c *Conn) discard() {
 	c.deadline.stop()
 	for !c.queue.empty() {
 		c.host.net.recycle(c.queue.pop())

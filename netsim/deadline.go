@@ -1,9 +1,6 @@
 package netsim
 
-import (
-	"net"
-	"time"
-)
+import "time"
 
 // deadlines are those of a socket. The network's mutex guards them.
 type deadlines struct {
@@ -36,8 +33,8 @@ func (c *Conn) setDeadlines(read, write *time.Time) error {
 	n := c.host.net
 	n.mu.Lock()
 	defer n.mu.Unlock()
-	if c.closed {
-		return c.opError("set", net.ErrClosed)
+	if err := c.err(); err != nil {
+		return c.opError("set", err)
 	}
 	if write != nil {
 		c.deadline.write = *write

@@ -41,11 +41,20 @@
 // [Router.Rebind], [Host.Move], a socket that opens or closes, …) are taken in the
 // same way, before the packets of their instant. [Network.Digest] proves it.
 //
+// # Faults
+//
+// Everything may break while programs run: [Network.Partition] and
+// [Network.PartitionOneWay] keep hosts apart, [Host.Unplug] and [Router.Unplug] take a
+// link down for a while and Link.DownEvery does so again and again, [Host.SetAddrs]
+// and [Host.Move] change addresses, [Router.Rebind] and [Router.Reboot] lose mappings,
+// [Host.Pause] stops a machine until [Host.Resume], [Host.Crash] until [Host.Start].
+//
 // What is left to the program that runs in the network:
 //   - What it decides by chance, it must take from a seeded source.
 //   - Goroutines that write to one destination through one socket at one instant
 //     race each other, and so do those that change the same thing, or open
-//     sockets of one host without naming a port.
+//     sockets of one host without naming a port. When a paused host resumes, all
+//     that it does happens at one instant.
 //   - It must not read, or ask for [Network.Stats], at an instant at which packets
 //     may arrive, unless it waits for them: a read that blocks gets all packets
 //     of the instant at which it ends.

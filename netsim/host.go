@@ -25,6 +25,8 @@ type Host struct {
 	port  *iface
 	local []netip.Addr
 	open  sockets
+
+	power power
 }
 
 // NewHost attaches a host to a segment. The link is the same in both
@@ -134,6 +136,8 @@ func (h *Host) bind(addr netip.Addr, port uint16) (uint16, error) {
 	switch {
 	case h.net.closed:
 		return 0, errNetworkClosed
+	case h.power.down:
+		return 0, syscall.ENETDOWN
 	case !addr.IsUnspecified() && !slices.Contains(h.addrs, addr):
 		return 0, syscall.EADDRNOTAVAIL
 	case port == 0:
@@ -190,6 +194,8 @@ func (h *Host) depart(at int64, p *packet) {
 	}
 	h.net.ledger.note(p.at, p, fateSent)
 	switch {
+	case h.power.off:
+		h.net.drop(at, p, DropHostDown)
 	case !from.IsValid(): // the address went away as the packet was written
 		h.net.drop(at, p, DropNoRoute)
 	case slices.Contains(h.local, p.dst.Addr()):
@@ -203,6 +209,8 @@ func (h *Host) depart(at int64, p *packet) {
 func (h *Host) receive(at int64, _ *iface, p *packet) {
 	n := h.net
 	switch to := h.open.find(p.dst); {
+	case h.power.off:
+		n.drop(at, p, DropHostDown)
 	case n.partition[[2]*Host{p.origin, h}]:
 		n.drop(at, p, DropPartitioned)
 	case !slices.Contains(h.local, p.dst.Addr()): // it had the address when the packet left

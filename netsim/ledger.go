@@ -27,6 +27,8 @@ const (
 	DropClosed                        // under way when the network was closed
 	DropBlocked                       // a router lets no UDP through
 	DropCorrupt                       // a bit flipped in its headers
+	DropLinkDown                      // the link was down
+	DropHostDown                      // the host has crashed
 	dropReasons
 )
 
@@ -35,6 +37,7 @@ var dropNames = [dropReasons]string{
 	DropNoMapping: "no mapping", DropFiltered: "filtered", DropNoPort: "no port", DropHairpin: "hairpin",
 	DropNoSocket: "no socket", DropBuffer: "buffer", DropPartitioned: "partitioned", DropClosed: "closed",
 	DropBlocked: "udp blocked", DropCorrupt: "corrupt",
+	DropLinkDown: "link down", DropHostDown: "host down",
 }
 
 // String returns the reason's name.

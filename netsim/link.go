@@ -33,6 +33,11 @@ type Link struct {
 	// does not count for Rate, and has a Jitter of its own.
 	Duplicate float64
 
+	// DownEvery makes the link go down again and again: at the end of each such time
+	// since the network's start, for DownFor. It drops what enters it then. 0 means
+	// never.
+	DownEvery, DownFor time.Duration
+
 	// Corrupt is the share of packets, 0 to 1, of which a bit flips. In the headers
 	// it costs the packet; in the data it arrives, as from a router with bad memory
 	// that makes the checksum anew, so that the program has to notice.
@@ -62,6 +67,8 @@ type pipe struct {
 	busy int64       // until when the bits of accepted packets take
 	last int64       // when the last packet arrives, which none overtakes
 	bad  bool        // in a burst of losses
+
+	downUntil int64
 }
 
 func newPipe(l Link) *pipe { return &pipe{Link: l.withDefaults()} }
@@ -88,6 +95,10 @@ func (l *pipe) enqueue(at int64, size int) (departs int64, ok bool) {
 
 // carry sends p to the other end of a pipe, or drops it. n.mu is held.
 func (n *Network) carry(at int64, l *pipe, p *packet) {
+	if l.isDown(at) {
+		n.drop(at, p, DropLinkDown)
+		return
+	}
 	size := p.size()
 	if size > l.MTU {
 		n.drop(at, p, DropMTU)

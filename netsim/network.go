@@ -83,21 +83,6 @@ func (n *Network) Close() error {
 	return n.ledger.check()
 }
 
-// Partition stops everything between two hosts, whatever the way, until Heal.
-func (n *Network) Partition(a, b *Host) { n.setPartition(a, b, true) }
-
-// Heal undoes Partition.
-func (n *Network) Heal(a, b *Host) { n.setPartition(a, b, false) }
-
-func (n *Network) setPartition(a, b *Host, on bool) {
-	n.mu.Lock()
-	defer n.mu.Unlock()
-	n.later(func() {
-		n.partition[[2]*Host{a, b}] = on
-		n.partition[[2]*Host{b, a}] = on
-	})
-}
-
 // now is the network's time: since its start, in nanoseconds.
 func (n *Network) now() int64 { return int64(time.Since(n.start)) }
 

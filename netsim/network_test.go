@@ -9,19 +9,6 @@ import (
 	"time"
 )
 
-func TestPartition(t *testing.T) {
-	inBubble(t, func(t *testing.T, w *world) {
-		ha, hb := w.public("a", "1.0.0.1", Link{}), w.public("b", "1.0.0.2", Link{})
-		a, b := w.listen(ha, 1), w.listen(hb, 2)
-		w.Partition(ha, hb)
-		w.send(a, "1.0.0.2:2", "lost")
-		w.wantNothing(b)
-		w.Heal(hb, ha)
-		w.send(a, "1.0.0.2:2", "found")
-		w.wantPacket(b, "found")
-	})
-}
-
 func TestRealTime(t *testing.T) {
 	w := newWorld(t, 1)
 	a := w.listen(w.public("a", "1.0.0.1", Link{Delay: 5 * time.Millisecond}), 1)
@@ -32,29 +19,6 @@ func TestRealTime(t *testing.T) {
 	if took := time.Since(start); took < 5*time.Millisecond {
 		t.Errorf("took %v, less than the link's delay", took)
 	}
-}
-
-// A partition holds whatever the way, and for what is under way.
-func TestPartitionThroughNAT(t *testing.T) {
-	inBubble(t, func(t *testing.T, w *world) {
-		h, _ := w.behind("a", "1.0.0.1", NAT{})
-		hs := w.public("s", "2.0.0.1", Link{Delay: 100 * time.Millisecond})
-		other := w.listen(w.public("other", "2.0.0.2", Link{}), 1)
-		a, s := w.listen(h, 5000), w.listen(hs, 1)
-		w.send(a, "2.0.0.1:1", "x")
-		w.send(s, w.wantPacket(s, "x").String(), "under way")
-		time.Sleep(50 * time.Millisecond)
-		w.Partition(hs, h)
-		w.wantNothing(a)
-		w.send(a, "2.0.0.1:1", "lost")
-		w.wantNothing(s)
-		w.wantDrops(DropPartitioned, 2)
-		w.send(other, "1.0.0.1:5000", "others get through")
-		w.wantPacket(a, "others get through")
-		w.Heal(h, hs)
-		w.send(s, "1.0.0.1:5000", "again")
-		w.wantPacket(a, "again")
-	})
 }
 
 func TestClose(t *testing.T) {

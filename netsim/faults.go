@@ -1,0 +1,66 @@
+package netsim
+
+import "time"
+
+// Partition stops everything between two hosts, whatever the way, until Heal.
+func (n *Network) Partition(a, b *Host) { n.setPartition(true, [2]*Host{a, b}, [2]*Host{b, a}) }
+
+// PartitionOneWay stops everything that one host sends to another, whatever the
+// way, until Heal. What comes back gets through.
+func (n *Network) PartitionOneWay(from, to *Host) { n.setPartition(true, [2]*Host{from, to}) }
+
+// Heal undoes Partition and PartitionOneWay, in both directions.
+func (n *Network) Heal(a, b *Host) { n.setPartition(false, [2]*Host{a, b}, [2]*Host{b, a}) }
+
+func (n *Network) setPartition(on bool, ways ...[2]*Host) {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	n.later(func() {
+		for _, w := range ways {
+			n.partition[w] = on
+		}
+	})
+}
+
+// Unplug takes the host's link down for d: what enters it in either direction is
+// dropped. What is under way arrives, and programs are told nothing. Called again it
+// counts anew; Unplug(0) plugs the link in. For a link that goes down again and
+// again, see Link.DownEvery.
+func (h *Host) Unplug(d time.Duration) {
+	h.net.mu.Lock()
+	defer h.net.mu.Unlock()
+	until := h.net.now() + 1 + int64(d)
+	h.net.later(func() { h.port.unplug(until) })
+}
+
+// Unplug takes the router's link to the outside down for d, as [Host.Unplug] does.
+func (r *Router) Unplug(d time.Duration) {
+	r.net.mu.Lock()
+	defer r.net.mu.Unlock()
+	until := r.net.now() + 1 + int64(d)
+	r.net.later(func() { r.outside.unplug(until) })
+}
+
+// Reboot takes the router's links on both sides down for d, and makes it forget
+// every mapping as [Router.Rebind] does. Its addresses stay.
+func (r *Router) Reboot(d time.Duration) {
+	r.Rebind()
+	r.net.mu.Lock()
+	defer r.net.mu.Unlock()
+	until := r.net.now() + 1 + int64(d)
+	r.net.later(func() {
+		r.outside.unplug(until)
+		r.inside.unplug(until)
+	})
+}
+
+// unplug takes both directions of an interface's link down.
+func (i *iface) unplug(until int64) { i.up.downUntil, i.down.downUntil = until, until }
+
+// isDown reports whether the link carries nothing now.
+func (l *pipe) isDown(at int64) bool {
+	if at < l.downUntil {
+		return true
+	}
+	return l.DownEvery > 0 && at%int64(l.DownEvery) >= int64(l.DownEvery-l.DownFor)
+}
