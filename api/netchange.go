@@ -33,6 +33,7 @@ func (pg *Playground) NetworkChanged() {
 		return
 	}
 	pg.gather.Reset()
+	pg.ep.NetworkChanged()
 	wake(pg.stunWake)
 	now := time.Now()
 	pg.mu.Lock()

@@ -66,6 +66,10 @@ func (h *handshaker) dialByPeer(peer PeerID) *dial {
 // dial begins to do what a call of Dial asks for, or joins it to one that is under way.
 func (h *handshaker) dial(now time.Time, r *dialRequest) {
 	if l := h.e.table.link(r.dial.Peer); l != nil {
+		if r.dial.Signal != nil && l.inTrouble() {
+			h.meetAgain(now, l, r)
+			return
+		}
 		h.hint(l, r.dial)
 		ready := func() { r.result <- dialResult{link: l} }
 		if !l.inbox.put(readyMessage{ready}) {
@@ -117,6 +121,21 @@ func (h *handshaker) rekey(now time.Time, r rekeyRequest) {
 	}
 	d.failAt = now.Add(rekeyPause / 2)
 	d.targets = []dialTarget{{addr: r.addr}}
+}
+
+// meetAgain has both sides of a link whose path fails tell each other where they are now, by way of an introducer: a
+// handshake carries that, and gives the link new keys besides.
+func (h *handshaker) meetAgain(now time.Time, l *Link, r *dialRequest) {
+	d := h.dialByPeer(l.peer)
+	if d == nil {
+		var err error
+		if d, err = h.newDial(now, l.peer, l); err != nil {
+			r.result <- dialResult{err: err}
+			return
+		}
+	}
+	d.requests = append(d.requests, r)
+	d.signal, d.signalNext, d.signalTries, d.failAt = r.dial.Signal, now, 0, time.Time{}
 }
 
 // newDial begins a handshake. rekeys is the link that it is for, nil when there is none yet.

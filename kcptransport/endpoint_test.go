@@ -41,8 +41,12 @@ func TestDialByKey(t *testing.T) {
 			w.Error("the endpoints do not list the link")
 		}
 		info, ok := l.Path()
-		if !ok || info.Path.Addr != b.addr() || info.State != PathValidated || l.ObservedAddr() != a.addr() {
+		if !ok || info.Path.Addr != b.addr() || info.State != PathProbing || info.Reason != ReasonHandshake || l.ObservedAddr() != a.addr() {
 			w.Errorf("path %+v, observed %v", info, l.ObservedAddr())
+		}
+		w.sleep(101 * time.Millisecond)
+		if info, _ := l.Path(); info.State != PathValidated || info.Reason != ReasonAnswered {
+			w.Errorf("after one more round trip: %+v", info)
 		}
 		w.serveEcho(m)
 		w.wantEcho(l)

@@ -46,6 +46,11 @@ func appendProbe(dst []byte, token uint64) []byte {
 	return binary.BigEndian.AppendUint64(append(dst, byte(frameProbe)), token)
 }
 
+// appendPadded appends a probe and padding, so that together they are no smaller than the answer.
+func appendPadded(dst []byte, token uint64) []byte {
+	return appendPadding(appendProbe(dst, token), answerFrameMax-probeFrameSize)
+}
+
 // appendAnswer appends the answer to a probe. observed is the probe's source address, invalid when it came by Signal.
 func appendAnswer(dst []byte, token uint64, observed netip.AddrPort) []byte {
 	dst = binary.BigEndian.AppendUint64(append(dst, byte(frameAnswer)), token)

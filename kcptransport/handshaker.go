@@ -285,7 +285,8 @@ const maxDialAddrs = 32
 
 // Dial opens a link and returns when the handshake is done, which takes a round trip; what is written to streams then
 // leaves at once. If there is a link to the peer already, it is returned; so one link may be returned by several calls,
-// and by Accept too. Dial gives up when ctx ends, or after [Config.HandshakeTimeout]; when the other side refused, it
+// and by Accept too. When the path of that link fails and there is a Signal, both sides first tell each other their
+// candidates anew and try them: see [Config.OnTrouble]. Dial gives up when ctx ends, or after [Config.HandshakeTimeout]; when the other side refused, it
 // tells so by a [*HandshakeError].
 func (e *Endpoint) Dial(ctx context.Context, d Dial) (*Link, error) {
 	d, err := d.normal(e.ID())

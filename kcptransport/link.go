@@ -136,6 +136,12 @@ func (l *Link) Path() (PathInfo, bool) {
 	return l.view.inUse()
 }
 
+// inTrouble reports whether the path in use fails and there is none that works.
+func (l *Link) inTrouble() bool {
+	info, ok := l.Path()
+	return ok && info.State == PathSuspect
+}
+
 func (v *linkView) inUse() (PathInfo, bool) {
 	if len(v.paths) == 0 || !v.paths[0].InUse {
 		return PathInfo{}, false

@@ -12,6 +12,9 @@ const (
 	minSignalRetry  = 50 * time.Millisecond // after the first confirming probe by way of an introducer
 	maxSignalRetry  = 2 * time.Second       // pauses between them double up to this
 	maxSignalProbes = 7
+	networkPause    = 500 * time.Millisecond // between two changes of our network that count
+	firstTrouble    = time.Second            // of silence, at least, before OnTrouble is called
+	showPause       = 100 * time.Millisecond // between two looks at the counters of paths
 )
 
 // linkLoop is the part of a link that belongs to its run loop.
@@ -24,10 +27,16 @@ type linkLoop struct {
 	paths    *pathTable
 	answers  []pathAnswer // to be sent in this turn
 	stats    LinkStats
-	changes  uint64 // of the path in use, that others were told of
+	changes  uint64    // of the path in use, that others were told of
+	lastPath Path      // in use at that time
+	shownAt  time.Time // when the counters of the paths were last shown
 	closing  *closing
 	ended    error    // why the loop ends after this turn
 	ready    []func() // to be called after this turn
+
+	networkAt time.Time // when to look at everything anew because our network changed; zero: it has not
+	networked time.Time // when that was last done
+	troubles  int       // calls of OnTrouble since the peer was heard
 
 	signal       Signal // nil once there is a path
 	signalRTT    time.Duration
@@ -41,6 +50,7 @@ type pathAnswer struct {
 	path     Path
 	token    uint64
 	observed netip.AddrPort
+	size     int // of the packet that the probe came in
 }
 
 func newLinkLoop(l *Link, token func() uint64, now time.Time) *linkLoop {
@@ -53,7 +63,7 @@ func newLinkLoop(l *Link, token func() uint64, now time.Time) *linkLoop {
 	return &linkLoop{
 		link: l, ep: l.ep, mux: l.mux,
 		sessions: sessions{lower: lower},
-		paths:    newPathTable(now, keepAlive, token),
+		paths:    newPathTable(now, keepAlive, l.ep.cfg.MaxPacket, token),
 	}
 }
 
@@ -111,7 +121,7 @@ func (k *linkLoop) turn(now time.Time, packets *packetList, messages []linkMessa
 	}
 	out.flush(k.ep.cfg.Conn)
 	outBatches.Put(out)
-	k.publish()
+	k.publish(now)
 	for _, f := range k.ready {
 		f()
 	}
@@ -120,6 +130,8 @@ func (k *linkLoop) turn(now time.Time, packets *packetList, messages []linkMessa
 
 // proceed does what is due and sends everything that may leave now.
 func (k *linkLoop) proceed(now time.Time, out *outBatch) {
+	k.networkStep(now)
+	k.troubleStep(now)
 	probes := k.paths.step(now)
 	k.followPath(now)
 	k.renewKeys(now)
@@ -137,13 +149,45 @@ func (k *linkLoop) proceed(now time.Time, out *outBatch) {
 	}
 }
 
+// networkStep takes the consequences of a change of our own network.
+func (k *linkLoop) networkStep(now time.Time) {
+	if k.networkAt.IsZero() || now.Before(k.networkAt) {
+		return
+	}
+	k.networkAt, k.networked = time.Time{}, now
+	k.paths.networkChanged(now)
+	k.mux.pathChanged(now, false)
+}
+
+// troubleAt returns when a peer that is silent becomes a trouble that others should know of; zero: it is not silent.
+func (k *linkLoop) troubleAt() time.Time {
+	if k.ep.cfg.OnTrouble == nil || k.paths.inUse == nil || k.paths.askedAt.IsZero() {
+		return time.Time{}
+	}
+	return k.paths.askedAt.Add(max(firstTrouble, 4*k.paths.rtt()) << min(k.troubles, 16))
+}
+
+func (k *linkLoop) troubleStep(now time.Time) {
+	at := k.troubleAt()
+	switch {
+	case at.IsZero():
+		k.troubles = 0
+	case !now.Before(at):
+		k.troubles++
+		k.ep.callbacks.Go(func() { k.ep.cfg.OnTrouble(k.link) })
+	}
+}
+
 // followPath takes the consequences of a change of the path in use.
 func (k *linkLoop) followPath(now time.Time) {
 	if k.paths.changes != k.changes {
 		k.changes = k.paths.changes
 		k.signal, k.signalAt = nil, time.Time{}
-		k.mux.pathChanged(now)
+		path, _ := k.paths.current()
+		sameHost := path.Addr.Addr() == k.lastPath.Addr.Addr() && path.Circuit == k.lastPath.Circuit
+		k.mux.pathChanged(now, sameHost)
 		k.mux.blocked(false)
+		k.lastPath = path
 	}
 	k.mux.hintRTT(k.paths.rtt()) // until data has measured it
 }
@@ -184,9 +228,11 @@ func (k *linkLoop) handle(now time.Time, m linkMessage, out *outBatch) {
 	case probeMessage:
 		k.probe(now, m, out)
 	case signalMessage:
-		if k.paths.inUse == nil {
+		if k.lost() {
 			k.signal = m.signal
 		}
+	case networkMessage:
+		k.networkAt = later(now, k.networked.Add(networkPause))
 	case closeMessage:
 		k.beginClose(now, m)
 	case abortMessage:
@@ -215,14 +261,20 @@ func (k *linkLoop) attach(now time.Time, m sessionMessage) {
 	}
 	if m.from.IsValid() {
 		k.paths.handshaken(now, Path{Addr: m.from}, m.rtt, m.est.hello.Observed)
-	} else if k.paths.inUse == nil {
+	} else if k.lost() {
 		k.signal = m.signal
 		if m.est.initiator {
 			k.signalRTT, k.signalAt, k.signalProbes = max(m.rtt, 1), now, 0
 		}
+		if k.paths.inUse != nil { // nobody punches for a link that had a path
+			k.paths.offer(now, k.candidates)
+		}
 	}
 	k.paths.dirty = true
 }
+
+// lost reports whether no path works, so that an introducer is of use.
+func (k *linkLoop) lost() bool { return k.paths.inUse == nil || !k.paths.inUse.suspect.IsZero() }
 
 // probe sends a probe that somebody asked for.
 func (k *linkLoop) probe(now time.Time, m probeMessage, out *outBatch) {
@@ -237,7 +289,7 @@ func (k *linkLoop) probe(now time.Time, m probeMessage, out *outBatch) {
 		return
 	}
 	if conn, ok := k.ep.cfg.Conn.(ttlWriter); ok {
-		frames := appendProbe(w.begin(), o.token)
+		frames := appendPadded(w.begin(), o.token)
 		b := s.seal(out.space(), frames)
 		_ = conn.WriteTTL(b, m.path.Addr, m.ttl) // such a packet is meant to get lost
 		k.stats.PacketsSent++
@@ -274,27 +326,28 @@ func (k *linkLoop) receive(now time.Time, p *inPacket, out *outBatch) {
 	if p.signal != nil {
 		path = Path{}
 		k.signalAt = time.Time{}
-		if k.paths.inUse == nil {
+		if k.lost() {
 			k.signal = p.signal
 		}
 	}
 	burst := false
 	for f, ok := frames.next(); ok; f, ok = frames.next() {
-		burst = k.frame(now, f, path, out) || burst
+		burst = k.frame(now, f, path, len(packet), out) || burst
 	}
-	k.paths.heard(now, path, burst)
+	k.paths.heard(now, path, burst, len(packet))
 }
 
-// frame acts on one frame and reports whether it belongs to a burst: it carries something new for the application.
-func (k *linkLoop) frame(now time.Time, f frame, path Path, out *outBatch) bool {
+// frame acts on one frame of a packet of a size and reports whether it belongs to a burst: it carries something new for
+// the application.
+func (k *linkLoop) frame(now time.Time, f frame, path Path, size int, out *outBatch) bool {
 	switch f.kind {
 	case frameProbe:
 		if len(k.answers) < maxTurnAnswers {
-			k.answers = append(k.answers, pathAnswer{path: path, token: f.token, observed: path.Addr})
+			k.answers = append(k.answers, pathAnswer{path: path, token: f.token, observed: path.Addr, size: size})
 		}
 		k.paths.peerProbed(path)
 	case frameAnswer:
-		k.paths.answered(now, path, f.token, f.observed)
+		k.paths.answered(now, path, f.token, f.observed, size)
 	case frameKCP:
 		burst := carriesData(f.data)
 		if err := k.mux.input(now, f.data); err != nil {
@@ -333,6 +386,7 @@ func (k *linkLoop) next() time.Time {
 	dead, _ := k.deadAt()
 	at := earlier(earlier(k.paths.next(), k.signalAt), dead)
 	at = earlier(earlier(at, k.sessions.next()), k.rekeyAt(k.paths.heardAt))
+	at = earlier(earlier(at, k.networkAt), k.troubleAt())
 	if k.closing != nil {
 		at = earlier(at, k.closing.next)
 	}
@@ -379,10 +433,13 @@ func (k *linkLoop) finish() {
 }
 
 // publish shows the outcome of a turn.
-func (k *linkLoop) publish() {
+func (k *linkLoop) publish(now time.Time) {
+	if now.Sub(k.shownAt) >= showPause {
+		k.shownAt, k.paths.dirty = now, true
+	}
 	m := k.mux.stats()
 	k.stats.DatagramsDropped = k.link.datagrams.dropped.Load()
-	k.stats.Streams, k.stats.PacketsLost, k.stats.Loss = m.Streams, m.Lost, m.Loss
+	k.stats.Streams, k.stats.PacketsLost, k.stats.Loss, k.stats.DeliveryRate = m.Streams, m.Lost, m.Loss, m.Rate
 	if k.stats.RTT = m.SRTT; k.stats.RTT == 0 {
 		k.stats.RTT = k.paths.rtt()
 	}

@@ -31,6 +31,9 @@ type probeMessage struct {
 // signalMessage gives a link without path a way to its peer.
 type signalMessage struct{ signal Signal }
 
+// networkMessage says that our own network has changed.
+type networkMessage struct{}
+
 // closeMessage ends the link: after flush at the latest the peer is told, after limit the link is over.
 type closeMessage struct {
 	code         uint32
@@ -45,5 +48,6 @@ func (sessionMessage) isLinkMessage() {}
 func (readyMessage) isLinkMessage()   {}
 func (probeMessage) isLinkMessage()   {}
 func (signalMessage) isLinkMessage()  {}
+func (networkMessage) isLinkMessage() {}
 func (closeMessage) isLinkMessage()   {}
 func (abortMessage) isLinkMessage()   {}

@@ -324,7 +324,7 @@ func FuzzMuxInput(f *testing.F) {
 				case 2:
 					l.blocked(false)
 				case 3:
-					l.pathChanged(l.now)
+					l.pathChanged(l.now, false)
 				}
 			}
 			checkMux(t, l.mux)

@@ -307,7 +307,7 @@ func TestMuxPathChange(t *testing.T) {
 			p.ab.model.loss, p.ba.model.loss = 0, 0
 			p.ab.model.delay, p.ba.model.delay = 50*time.Millisecond, 50*time.Millisecond
 			for _, m := range []*mux{p.a, p.b} {
-				m.pathChanged(time.Now())
+				m.pathChanged(time.Now(), false)
 				m.blocked(false)
 			}
 			mu.Lock()

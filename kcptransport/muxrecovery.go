@@ -110,14 +110,17 @@ func (m *mux) probe() {
 	m.findLosses()
 }
 
-// pathChanged says that what is sent from now on travels by another path.
-func (m *mux) pathChanged(now time.Time) {
+// pathChanged says that what is sent from now on travels by another path. When it leads to the same host, only the port
+// has changed: that is a NAT that forgot, and what was learnt of the path holds (RFC 9000 section 9.4).
+func (m *mux) pathChanged(now time.Time, sameHost bool) {
 	m.setNow(now)
 	m.log.epoch++
 	m.log.batch = txBatch{}
-	m.trip = rttEstimator{}
-	m.ctrl.reset(m.now, 0)
-	m.pace = pacer{at: m.now, credit: pacingMin}
+	if !sameHost {
+		m.trip = rttEstimator{}
+		m.ctrl.reset(m.now, 0)
+		m.pace = pacer{at: m.now, credit: pacingMin}
+	}
 	m.retry()
 }
 

@@ -35,7 +35,7 @@ func (w *packetWriter) send(frames []byte, path Path, asks bool) {
 		return
 	}
 	w.out.push(b, path.Addr)
-	w.k.paths.sent(w.now, path, asks)
+	w.k.paths.sent(w.now, path, asks, len(b))
 }
 
 // maxFrames is how many bytes of frames a packet holds.
@@ -61,7 +61,7 @@ func (w *packetWriter) confirmSessions() {
 		if s != w.session && ok {
 			o := w.k.paths.probe(w.now, path, 0)
 			other := packetWriter{k: w.k, now: w.now, out: w.out, session: s}
-			other.send(appendProbe(other.begin(), o.token), path, true)
+			other.send(appendPadded(other.begin(), o.token), path, true)
 		}
 	}
 }
@@ -74,7 +74,8 @@ func (w *packetWriter) raw(b []byte, path Path) {
 	w.out.push(append(w.out.space(), b...), path.Addr)
 }
 
-// control sends the answers of this turn and the given probes, those of one path in one packet.
+// control sends the answers of this turn and the given probes, those of one path in one packet. What answers a packet of
+// full size has full size, so that the way back is proven too; an answer is never larger than what it answers.
 func (w *packetWriter) control(probes []outProbe) {
 	answers := w.k.answers
 	w.k.answers = w.k.answers[:0]
@@ -85,18 +86,23 @@ func (w *packetWriter) control(probes []outProbe) {
 		} else {
 			path = probes[0].path
 		}
-		frames, padded, asks := w.begin(), false, false
+		frames, size, asks := w.begin(), 0, false
 		for len(answers) > 0 && answers[0].path == path && len(frames)+answerFrameMax <= w.maxFrames() {
 			frames = appendAnswer(frames, answers[0].token, answers[0].observed)
+			if answers[0].size >= fullAnswer {
+				size = max(size, min(answers[0].size, w.k.ep.cfg.MaxPacket)-dataOverhead)
+			}
 			answers = answers[1:]
 		}
-		for len(probes) > 0 && probes[0].path == path && len(frames)+probeFrameSize <= w.maxFrames() {
-			frames = appendProbe(frames, probes[0].token)
-			padded, asks = padded || probes[0].padded, true
+		for len(probes) > 0 && probes[0].path == path && len(frames)+answerFrameMax <= w.maxFrames() {
+			frames = appendPadded(frames, probes[0].token)
+			if asks = true; probes[0].padded {
+				size = w.maxFrames()
+			}
 			probes = probes[1:]
 		}
-		if padded {
-			frames = appendPadding(frames, w.maxFrames()-len(frames))
+		if size > len(frames) {
+			frames = appendPadding(frames, size-len(frames))
 		}
 		w.send(frames, path, asks)
 	}
@@ -109,7 +115,7 @@ func (w *packetWriter) bySignal() {
 		return
 	}
 	o := k.paths.probe(w.now, Path{}, 0)
-	w.send(appendProbe(w.begin(), o.token), Path{}, true)
+	w.send(appendPadded(w.begin(), o.token), Path{}, true)
 	k.signalAt = w.now.Add(signalPause(k.signalRTT, k.signalProbes))
 	if k.signalProbes++; k.signalProbes == maxSignalProbes {
 		k.signalAt = time.Time{}

@@ -31,8 +31,8 @@ type PathState uint8
 
 // The states of a path. A path that answers nothing for long leaves the table.
 const (
-	PathProbing   PathState = 1 // seen or told, but not yet known to work
-	PathValidated PathState = 2 // the peer answered a probe of data size on it
+	PathProbing   PathState = 1 // seen, told, or handshaken, but not yet known to carry full packets there and back
+	PathValidated PathState = 2 // the peer answered a probe of data size on it, at that size
 	PathSuspect   PathState = 3 // it worked, but what should have been answered was not
 )
 
@@ -49,12 +49,62 @@ func (s PathState) String() string {
 	return "unknown"
 }
 
-// PathInfo describes one path of a link at one moment.
+// PathReason tells why a path is in the state it is in.
+type PathReason uint8
+
+// The reasons.
+const (
+	ReasonTried     PathReason = iota // somebody asked for a probe: see Link.Probe
+	ReasonHandshake                   // a handshake was completed on it
+	ReasonSource                      // the peer was heard on it
+	ReasonAnswered                    // a probe was answered
+	ReasonHeard                       // the peer was heard on it again
+	ReasonSilence                     // what was sent on it was followed by nothing
+	ReasonMoved                       // the peer was heard from another address
+	ReasonNetwork                     // our own network changed
+)
+
+// String returns the reason in a few words.
+func (r PathReason) String() string {
+	switch r {
+	case ReasonTried:
+		return "tried"
+	case ReasonHandshake:
+		return "handshake"
+	case ReasonSource:
+		return "heard there"
+	case ReasonAnswered:
+		return "answered"
+	case ReasonHeard:
+		return "heard again"
+	case ReasonSilence:
+		return "silence"
+	case ReasonMoved:
+		return "the peer was heard elsewhere"
+	case ReasonNetwork:
+		return "our network changed"
+	}
+	return "unknown"
+}
+
+// PathCounts are the counters of a path since it came up. Sizes are bytes of UDP payload.
+type PathCounts struct {
+	PacketsSent, PacketsReceived uint64
+	BytesSent, BytesReceived     uint64
+}
+
+// PathInfo describes one path of a link at one moment. Its counters, and LastHeard, are at most 100 ms behind while
+// packets come or go.
 type PathInfo struct {
-	Path     Path
-	State    PathState
-	InUse    bool           // what is sent leaves on this path
-	RTT      time.Duration  // smoothed round trip, 0 when it was not measured
-	Since    time.Time      // when it was validated last; the zero time when never
-	Observed netip.AddrPort // our own address as the peer sees it on this path; invalid when not known
+	Path      Path
+	State     PathState
+	Reason    PathReason     // of State
+	InUse     bool           // what is sent leaves on this path
+	RTT       time.Duration  // smoothed round trip of probes, 0 when it was not measured (RFC 6298)
+	RTTVar    time.Duration  // how much it varies
+	MinRTT    time.Duration  // the lowest measured
+	Since     time.Time      // when it was validated last; the zero time when never
+	LastHeard time.Time      // when something authentic came by it; the zero time when never
+	Observed  netip.AddrPort // our own address as the peer sees it on this path; invalid when not known
+	PathCounts
 }

@@ -1,6 +1,7 @@
 package kcptransport
 
 import (
+	"math"
 	"net/netip"
 	"slices"
 	"time"
@@ -8,13 +9,20 @@ import (
 
 // Limits and times of the path table.
 const (
+	smallProbeSize = dataOverhead + answerFrameMax // bytes: padded so that its answer is not larger
+
 	maxPaths       = 32
 	maxTries       = 4                      // unanswered probes after which a path that never worked leaves the table
 	suspectLimit   = 30 * time.Second       // after which one that worked, and is not in use, leaves it too
 	doubtPause     = time.Second            // between two doubts about a path when the peer is heard on another one
-	minProbeWait   = 200 * time.Millisecond // before a probe counts as unanswered
+	minProbeWait   = 200 * time.Millisecond // before a probe counts as unanswered, while no round trip is known
+	answerDelay    = 50 * time.Millisecond  // that a peer may take to answer, beside two round trips
 	maxProbeWait   = time.Second            // often enough that 30 % of loss does not look like a dead peer
-	tailProbePause = time.Second            // between two probes that ask after a burst whether the path still works
+	tailProbePause = 250 * time.Millisecond // between two probes that ask after a burst whether the path still works
+	minTailWait    = 40 * time.Millisecond  // of silence, before such a probe
+	maxBurstGap    = time.Second            // between packets of one burst
+	moveShows      = 4                      // probes after the peer sees us at another address
+	amplification  = 3                      // times what came from an address may be sent there until it is proven (RFC 9000 section 8.1)
 	newPathBurst   = 8                      // unknown sources that are probed at once
 	newPathRefill  = 500 * time.Millisecond
 	warmPaths      = 4 // validated paths kept alive besides the one in use
@@ -30,6 +38,7 @@ const (
 //	(nothing) ◀─────────────────────────────────┴──────────────────────────────── suspect ─┘
 type pathTable struct {
 	keepAlive time.Duration
+	fullSize  int           // bytes of a full data packet
 	token     func() uint64 // unpredictable
 	paths     []*pathEntry
 	inUse     *pathEntry // an element of paths that was validated, or nil
@@ -43,12 +52,14 @@ type pathTable struct {
 	changes   uint64    // of inUse
 	dirty     bool      // something that PathInfo tells has changed
 
-	heardAt   time.Time // anything authentic, on any path
-	burstAt   time.Time // the last packet that carried more than probes and answers, since the path proved itself
-	tailAt    time.Time // the last tail probe
-	askedAt   time.Time // the first packet since heardAt, on the path in use, that wants an answer; zero: none
-	askedLast time.Time // the last such probe since askedAt
-	asked     int       // such probes since askedAt
+	heardAt   time.Time     // anything authentic, on any path
+	burstAt   time.Time     // the last packet that carried more than probes and answers, since the path proved itself
+	burstLast time.Time     // the last such packet
+	burstGap  time.Duration // between such packets lately, the greatest of which is forgotten slowly
+	tailAt    time.Time     // the last tail probe
+	askedAt   time.Time     // the first packet since heardAt, on the path in use, that wants an answer; zero: none
+	askedLast time.Time     // the last such probe since askedAt
+	asked     int           // such probes since askedAt
 }
 
 // pathEntry is what is known of one path.
@@ -60,14 +71,31 @@ type pathEntry struct {
 	sentAt    time.Time
 	waiting   time.Time // the first packet since heardAt that wants an answer; zero: none
 	srtt      time.Duration
+	rttVar    time.Duration
 	minRTT    time.Duration
 	observed  netip.AddrPort
 	tries     int       // probes since the last answer
 	probeAt   time.Time // when to probe next; zero: no probe is due
+	granted   int       // bytes that may be sent besides, because the peer told the address itself
+	proven    bool      // the peer is known to be at the address: it answered a probe or the handshake there
+	full      bool      // a packet of full size got there, and the answer back
+	padNext   bool      // the next probe is to be of full size whether or not that is known
+	cut       bool      // the last probe was smaller than it should be, for want of room
+	shows     int       // probes of full size that are still to follow, because the peer sees us elsewhere than before
+	reason    PathReason
+	counts    PathCounts
 }
 
-func newPathTable(now time.Time, keepAlive time.Duration, token func() uint64) *pathTable {
-	return &pathTable{keepAlive: keepAlive, token: token, credit: newPathBurst, refilled: now, heardAt: now}
+// room is how many bytes may be sent on the path now: without limit to an address that is proven.
+func (e *pathEntry) room() int {
+	if e.proven {
+		return math.MaxInt
+	}
+	return e.granted + amplification*int(e.counts.BytesReceived) - int(e.counts.BytesSent)
+}
+
+func newPathTable(now time.Time, keepAlive time.Duration, fullSize int, token func() uint64) *pathTable {
+	return &pathTable{keepAlive: keepAlive, fullSize: fullSize, token: token, credit: newPathBurst, refilled: now, heardAt: now}
 }
 
 func (t *pathTable) find(p Path) *pathEntry {
@@ -96,15 +124,21 @@ func (t *pathTable) rtt() time.Duration {
 }
 
 // patience is how long an answer on e may take before it is missing.
-func (e *pathEntry) patience() time.Duration { return max(3*e.srtt, minProbeWait) }
+func (e *pathEntry) patience() time.Duration {
+	if e.srtt == 0 {
+		return minProbeWait
+	}
+	return 2*e.srtt + answerDelay
+}
 
 // backoff is how long to wait after the probe number tries before the next.
 func (e *pathEntry) backoff() time.Duration {
 	return min(e.patience()<<min(max(e.tries-1, 0), 8), maxProbeWait)
 }
 
-// handshaken enters a path on which a handshake was completed, which proves that the peer is there. A probe follows at
-// once: it confirms the session to the responder, and tells both the round trip and how the other one sees them.
+// handshaken enters a path on which a handshake was completed, which proves that the peer is there. A probe of full size
+// follows at once: it confirms the session to the responder, and tells both the round trip, how the other one sees them,
+// and whether the path carries data both ways.
 func (t *pathTable) handshaken(now time.Time, p Path, rtt time.Duration, observed netip.AddrPort) {
 	e := t.find(p)
 	if e == nil {
@@ -118,15 +152,20 @@ func (t *pathTable) handshaken(now time.Time, p Path, rtt time.Duration, observe
 	if observed.IsValid() {
 		e.observed = observed
 	}
-	t.validate(now, e)
+	t.validate(now, e, ReasonHandshake)
 	e.probeAt = now
 }
 
-func (t *pathTable) validate(now time.Time, e *pathEntry) {
+func (t *pathTable) validate(now time.Time, e *pathEntry, reason PathReason) {
 	e.validated, e.suspect, e.waiting = now, time.Time{}, time.Time{}
-	e.tries, e.probeAt = 0, time.Time{}
+	e.tries, e.probeAt, e.padNext = 0, time.Time{}, false
+	e.proven, e.reason = true, reason
 	if e.heardAt.Before(now) {
 		e.heardAt = now
+	}
+	if e.shows > 0 { // so that the peer can ask us as often as it takes, however little it may send to where it sees us
+		e.shows--
+		e.probeAt, e.padNext = now.Add(e.patience()), true
 	}
 	t.dirty = true
 }
@@ -136,7 +175,7 @@ func (t *pathTable) add(p Path) *pathEntry {
 	if len(t.paths) >= maxPaths && !t.evict() {
 		return nil
 	}
-	e := &pathEntry{path: p}
+	e := &pathEntry{path: p, reason: ReasonTried}
 	t.paths = append(t.paths, e)
 	t.dirty = true
 	return e
@@ -170,8 +209,8 @@ func (e *pathEntry) worth(other *pathEntry) int {
 
 // heard records an authentic packet. A path that was not known is probed, and so is the one in use, because perhaps
 // the peer has moved; only answers to those probes have consequences, so a packet that somebody redirected has none.
-// burst tells that the packet carried more than probes and answers.
-func (t *pathTable) heard(now time.Time, p Path, burst bool) {
+// burst tells that the packet carried more than probes and answers; size is that of the whole packet.
+func (t *pathTable) heard(now time.Time, p Path, burst bool, size int) {
 	t.heardAt = now
 	t.askedAt, t.askedLast, t.asked = time.Time{}, time.Time{}, 0
 	e := t.inUse
@@ -180,7 +219,10 @@ func (t *pathTable) heard(now time.Time, p Path, burst bool) {
 	}
 	switch {
 	case burst:
-		t.burstAt = now
+		t.burst(now)
+		if e != nil {
+			e.shows = 0
+		}
 	case e == t.inUse && e != nil && !e.waiting.IsZero() && now.Sub(e.waiting) >= e.minRTT:
 		t.burstAt = time.Time{} // we asked something meanwhile, and this is the answer
 	}
@@ -188,51 +230,101 @@ func (t *pathTable) heard(now time.Time, p Path, burst bool) {
 		return
 	}
 	if e == nil {
-		t.meet(now, p)
-		return
+		if e = t.meet(now, p); e == nil {
+			return
+		}
 	}
 	e.heardAt = now
 	e.waiting = time.Time{}
+	e.counts.PacketsReceived++
+	e.counts.BytesReceived += uint64(size)
+	if e.cut && e.room() >= t.fullSize {
+		e.probeAt, e.cut = now, false
+	}
 	if e.validated.IsZero() {
 		return
 	}
 	if !e.suspect.IsZero() {
 		e.suspect, e.probeAt, e.tries = time.Time{}, time.Time{}, 0
-		t.dirty = true
+		e.reason, t.dirty = ReasonHeard, true
 	}
 }
 
-// meet enters a path that the peer was heard on for the first time (peer-reflexive, RFC 8445 section 7.3.1.3).
-func (t *pathTable) meet(now time.Time, p Path) {
+// burst records a packet with data of the peer.
+func (t *pathTable) burst(now time.Time) {
+	if gap := now.Sub(t.burstLast); gap > 0 && gap < maxBurstGap {
+		t.burstGap = max(gap, t.burstGap-t.burstGap/8)
+	}
+	t.burstAt, t.burstLast = now, now
+}
+
+// tailWait is how much silence after data of the peer is more than a pause: twice as much as is usual lately, but no
+// more than an answer may take.
+func (t *pathTable) tailWait(e *pathEntry) time.Duration {
+	return min(max(2*t.burstGap, minTailWait), e.patience())
+}
+
+// meet enters a path that the peer was heard on for the first time (peer-reflexive, RFC 8445 section 7.3.1.3). It
+// returns nil when too many such paths came up.
+func (t *pathTable) meet(now time.Time, p Path) *pathEntry {
 	if n := int(now.Sub(t.refilled) / newPathRefill); n > 0 {
 		t.credit = min(t.credit+n, newPathBurst)
 		t.refilled = now
 	}
 	if t.credit == 0 {
-		return
+		return nil
 	}
 	t.credit--
 	e := t.add(p)
 	if e == nil {
-		return
+		return nil
 	}
-	e.heardAt, e.probeAt = now, now
-	if t.inUse != nil {
-		e.srtt = t.inUse.srtt // a guess, for how long to wait
-		t.doubt(now, t.inUse)
+	e.probeAt, e.reason = now, ReasonSource
+	if old := t.inUse; old != nil {
+		e.srtt, e.rttVar = old.srtt, old.rttVar // a guess, for how long to wait
+		since := now
+		if !old.waiting.IsZero() { // something is unanswered there already
+			since = old.waiting
+		}
+		t.doubt(now, since, old, ReasonMoved)
 	}
+	return e
 }
 
-// doubt asks a validated path for a sign of life. The missing answer counts from now on.
-func (t *pathTable) doubt(now time.Time, e *pathEntry) {
+// doubt asks a validated path for a sign of life. The missing answer counts from since on.
+func (t *pathTable) doubt(now, since time.Time, e *pathEntry, reason PathReason) {
 	if e.suspect.IsZero() {
-		e.suspect, e.probeAt, e.tries = now, now, 0
-		t.dirty = true
+		e.suspect, e.probeAt, e.tries = since, now, 0
+		e.reason, t.dirty = reason, true
 	}
 }
 
-// sent records that a packet left on a path. asks tells that it wants an answer of any kind.
-func (t *pathTable) sent(now time.Time, p Path, asks bool) {
+// offer enters addresses that the peer told, to be probed at once a few times.
+func (t *pathTable) offer(now time.Time, candidates []Candidate) {
+	for _, c := range candidates {
+		p := Path{Addr: c.Addr}
+		if !c.Usable() || t.find(p) != nil {
+			continue
+		}
+		if e := t.add(p); e != nil {
+			e.probeAt, e.granted = now, maxTries*t.fullSize
+		}
+	}
+}
+
+// networkChanged doubts everything: our own address is another one now, perhaps. Probes of full size show the peer
+// where we are, at once and on all paths.
+func (t *pathTable) networkChanged(now time.Time) {
+	for _, e := range t.paths {
+		if !e.validated.IsZero() {
+			t.doubt(now, now, e, ReasonNetwork)
+			e.probeAt, e.padNext, e.tries = now, true, 0
+		}
+	}
+}
+
+// sent records that a packet of a size left on a path. asks tells that it wants an answer of any kind.
+func (t *pathTable) sent(now time.Time, p Path, asks bool, size int) {
 	e := t.inUse
 	if e == nil || e.path != p {
 		if e = t.find(p); e == nil {
@@ -243,6 +335,8 @@ func (t *pathTable) sent(now time.Time, p Path, asks bool) {
 		t.askedAt = now
 	}
 	e.sentAt = now
+	e.counts.PacketsSent++
+	e.counts.BytesSent += uint64(size)
 	if asks && e.waiting.IsZero() {
 		e.waiting = now
 	}
@@ -255,8 +349,8 @@ func (t *pathTable) probe(now time.Time, p Path, ttl int) outProbe {
 	return o
 }
 
-// answered takes in the answer to a probe, come by p. observed is our address as the peer saw it.
-func (t *pathTable) answered(now time.Time, p Path, token uint64, observed netip.AddrPort) {
+// answered takes in the answer to a probe, come by p in a packet of a size. observed is our address as the peer saw it.
+func (t *pathTable) answered(now time.Time, p Path, token uint64, observed netip.AddrPort, size int) {
 	sent, ok := t.probes.take(now, p, token)
 	if !ok {
 		return
@@ -272,23 +366,31 @@ func (t *pathTable) answered(now time.Time, p Path, token uint64, observed netip
 		}
 	}
 	e.observe(now.Sub(sent.at))
-	e.heardAt, e.waiting, e.observed = now, time.Time{}, observed
+	if e.observed.IsValid() && observed != e.observed {
+		e.shows = moveShows
+	}
+	e.heardAt, e.waiting, e.observed, e.proven = now, time.Time{}, observed, true
+	e.full = e.full || sent.padded && size >= fullAnswer
 	switch {
-	case sent.padded || !e.validated.IsZero():
-		t.validate(now, e)
-	default: // it answers, but will it carry a full packet?
+	case e.full || !e.validated.IsZero():
+		t.validate(now, e, ReasonAnswered)
+	default: // it answers, but will it carry full packets, there and back?
 		e.probeAt, e.tries = now, 0
 	}
 	t.dirty = true
 }
 
-// observe takes in a measured round trip (RFC 6298 section 2, without the variance). The first one replaces a guess.
+// fullAnswer is the size in bytes from which on a packet counts as one of full size, whatever Config.MaxPacket is.
+const fullAnswer = minMaxPacket
+
+// observe takes in a measured round trip (RFC 6298 section 2). The first one replaces a guess.
 func (e *pathEntry) observe(rtt time.Duration) {
 	rtt = max(rtt, time.Microsecond)
 	if e.minRTT == 0 {
-		e.srtt, e.minRTT = rtt, rtt
+		e.srtt, e.rttVar, e.minRTT = rtt, rtt/2, rtt
 		return
 	}
+	e.rttVar += ((rtt - e.srtt).Abs() - e.rttVar) / 4
 	e.srtt += (rtt - e.srtt) / 8
 	e.minRTT = min(e.minRTT, rtt)
 }
@@ -316,9 +418,14 @@ func (t *pathTable) infos() []PathInfo {
 }
 
 func (t *pathTable) info(e *pathEntry) PathInfo {
-	i := PathInfo{Path: e.path, State: PathProbing, InUse: e == t.inUse, RTT: e.srtt, Since: e.validated, Observed: e.observed}
+	i := PathInfo{
+		Path: e.path, State: PathProbing, Reason: e.reason, InUse: e == t.inUse,
+		RTT: e.srtt, RTTVar: e.rttVar, MinRTT: e.minRTT, Since: e.validated, LastHeard: e.heardAt, Observed: e.observed,
+		PathCounts: e.counts,
+	}
 	switch {
 	case e.validated.IsZero():
+	case !e.full && e.suspect.IsZero():
 	case e.suspect.IsZero():
 		i.State = PathValidated
 	default:

@@ -20,7 +20,7 @@ func newTableTest(t *testing.T) *tableTest {
 	var token uint64
 	return &tableTest{
 		T:         t,
-		pathTable: newPathTable(testStart, 25*time.Second, func() uint64 { token++; return token }),
+		pathTable: newPathTable(testStart, 25*time.Second, 1232, func() uint64 { token++; return token }),
 		now:       testStart,
 	}
 }
@@ -83,8 +83,8 @@ func (tt *tableTest) wantProbes(paths ...Path) {
 func (tt *tableTest) reply(i int) {
 	tt.Helper()
 	p := tt.probe[i]
-	tt.heard(tt.now, p.path, false)
-	tt.answered(tt.now, p.path, p.token, netip.MustParseAddrPort("203.0.113.9:5"))
+	tt.heard(tt.now, p.path, false, 1232)
+	tt.answered(tt.now, p.path, p.token, netip.MustParseAddrPort("203.0.113.9:5"), 1232)
 }
 
 func (tt *tableTest) wantInUse(p Path) {
@@ -105,7 +105,7 @@ func TestPathTableHandshake(t *testing.T) {
 // A packet from an unknown source is no reason to send there, only to ask.
 func TestPathTableRedirectedPacket(t *testing.T) {
 	tt := establishedTable(t)
-	tt.heard(tt.now, testPath(2), true)
+	tt.heard(tt.now, testPath(2), true, 1232)
 	tt.wantProbes(testPath(1), testPath(2))
 	if tt.probe[0].padded || !tt.probe[1].padded {
 		t.Error("only the new path needs a probe of data size")
@@ -122,7 +122,7 @@ func TestPathTableRedirectedPacket(t *testing.T) {
 // The peer moved: its old address is silent, the new one answers.
 func TestPathTablePeerMoves(t *testing.T) {
 	tt := establishedTable(t)
-	tt.heard(tt.now, testPath(2), true)
+	tt.heard(tt.now, testPath(2), true, 1232)
 	tt.wantProbes(testPath(1), testPath(2))
 	tt.pass(40 * time.Millisecond)
 	tt.reply(1)
@@ -140,19 +140,19 @@ func TestPathTablePeerMoves(t *testing.T) {
 func TestPathTableAnswerElsewhere(t *testing.T) {
 	tt := establishedTable(t)
 	o := tt.pathTable.probe(tt.now, testPath(3), 0)
-	tt.answered(tt.now, testPath(4), o.token, netip.AddrPort{})
-	tt.answered(tt.now, testPath(3), o.token+1, netip.AddrPort{})
+	tt.answered(tt.now, testPath(4), o.token, netip.AddrPort{}, 1232)
+	tt.answered(tt.now, testPath(3), o.token+1, netip.AddrPort{}, 1232)
 	if tt.find(testPath(3)) != nil || tt.find(testPath(4)) != nil {
 		t.Fatal("a wrong answer validated a path")
 	}
-	tt.answered(tt.now, testPath(3), o.token, netip.AddrPort{})
+	tt.answered(tt.now, testPath(3), o.token, netip.AddrPort{}, 1232)
 	if e := tt.find(testPath(3)); e == nil || e.validated.IsZero() {
 		t.Fatal("the right answer did not validate the path")
 	}
 	tt.pass(probeExpiry)
 	o = tt.pathTable.probe(tt.now, testPath(5), 0)
 	tt.pass(probeExpiry)
-	tt.answered(tt.now, testPath(5), o.token, netip.AddrPort{})
+	tt.answered(tt.now, testPath(5), o.token, netip.AddrPort{}, 1232)
 	if tt.find(testPath(5)) != nil {
 		t.Error("an answer after ten seconds counted")
 	}
@@ -162,7 +162,7 @@ func TestPathTableAnswerElsewhere(t *testing.T) {
 func TestPathTableSmallProbe(t *testing.T) {
 	tt := establishedTable(t)
 	o := tt.pathTable.probe(tt.now, testPath(2), 5)
-	tt.answered(tt.now, testPath(2), o.token, netip.AddrPort{})
+	tt.answered(tt.now, testPath(2), o.token, netip.AddrPort{}, 1232)
 	if e := tt.find(testPath(2)); e == nil || !e.validated.IsZero() {
 		t.Fatal("path 2 should be there and not validated")
 	}
@@ -179,8 +179,8 @@ func TestPathTableFallback(t *testing.T) {
 	tt.wantProbes(testPath(2))
 	tt.pass(50 * time.Millisecond)
 	tt.reply(0)
-	tt.sent(tt.now, testPath(1), true)
-	tt.pass(199 * time.Millisecond)
+	tt.sent(tt.now, testPath(1), true, 1232)
+	tt.pass(129 * time.Millisecond)
 	tt.wantProbes()
 	tt.now = tt.now.Add(time.Millisecond)
 	tt.wantProbes(testPath(1), testPath(2))
@@ -199,7 +199,7 @@ func TestPathTableKeepAlive(t *testing.T) {
 	tt.wantProbes(testPath(1))
 	tt.pass(40 * time.Millisecond)
 	tt.reply(0)
-	tt.sent(tt.now.Add(5*time.Second), testPath(1), false)
+	tt.sent(tt.now.Add(5*time.Second), testPath(1), false, 40)
 	tt.pass(29 * time.Second)
 	tt.wantProbes()
 }
@@ -209,18 +209,21 @@ func TestPathTableAskAfterBurst(t *testing.T) {
 	tt := establishedTable(t)
 	for range 10 {
 		tt.pass(10 * time.Millisecond)
-		tt.heard(tt.now, testPath(1), true)
+		tt.heard(tt.now, testPath(1), true, 1232)
 	}
-	tt.pass(199 * time.Millisecond)
+	tt.pass(39 * time.Millisecond)
 	tt.wantProbes()
 	tt.now = tt.now.Add(time.Millisecond)
 	tt.wantProbes(testPath(1))
+	if !tt.probe[0].padded {
+		t.Error("the probe leaves the peer too little room if we have moved")
+	}
 	tt.pass(40 * time.Millisecond)
 	tt.reply(0)
 	if at := tt.next(); at.Before(tt.now.Add(20 * time.Second)) {
 		t.Errorf("a link at rest has something to do in %v", at.Sub(tt.now))
 	}
-	tt.heard(tt.now, testPath(1), true)
+	tt.heard(tt.now, testPath(1), true, 1232)
 	tt.peerProbed(testPath(1))
 	if at := tt.next(); at.Before(tt.now.Add(20 * time.Second)) {
 		t.Errorf("the peer asked, and still we ask in %v", at.Sub(tt.now))
@@ -232,13 +235,13 @@ func TestPathTableDeadPeer(t *testing.T) {
 	if at := tt.deadAt(30 * time.Second); !at.IsZero() {
 		t.Fatalf("nobody was asked and the peer is dead at %v", at)
 	}
-	tt.sent(tt.now, testPath(1), true)
+	tt.sent(tt.now, testPath(1), true, 1232)
 	asked := tt.now
 	tt.pass(29 * time.Second)
 	if at := tt.deadAt(30 * time.Second); !at.Equal(asked.Add(30 * time.Second)) {
 		t.Fatalf("dead at %v, want 30 s after %v", at, asked)
 	}
-	tt.heard(tt.now, testPath(1), false)
+	tt.heard(tt.now, testPath(1), false, 1232)
 	if at := tt.deadAt(30 * time.Second); !at.IsZero() {
 		t.Fatalf("the peer was heard and is dead at %v", at)
 	}
@@ -247,7 +250,7 @@ func TestPathTableDeadPeer(t *testing.T) {
 // A process that was stopped for a minute finds that nobody was asked meanwhile.
 func TestPathTableSleep(t *testing.T) {
 	tt := establishedTable(t)
-	tt.sent(tt.now, testPath(1), true)
+	tt.sent(tt.now, testPath(1), true, 1232)
 	tt.now = tt.now.Add(time.Minute)
 	tt.step()
 	if at := tt.deadAt(30 * time.Second); !at.IsZero() && !at.After(tt.now) {
@@ -266,7 +269,7 @@ func TestPathTableBounds(t *testing.T) {
 			p.Addr = netip.AddrPortFrom(p.Addr.Addr(), rapid.Uint16Range(1, 9).Draw(rt, "port"))
 			switch rapid.IntRange(0, 3).Draw(rt, "event") {
 			case 0, 1:
-				tt.heard(tt.now, p, true)
+				tt.heard(tt.now, p, true, 1232)
 			case 2:
 				tt.pathTable.probe(tt.now, p, 0)
 			case 3:
@@ -288,6 +291,181 @@ func TestPathTableBounds(t *testing.T) {
 		limit := maxTries * (newPathBurst + int(tt.now.Sub(began)/newPathRefill) + 1)
 		if newProbes > limit {
 			rt.Fatalf("%d probes to unknown sources in %v, want at most %d", newProbes, tt.now.Sub(began), limit)
+		}
+	})
+}
+
+// To an address that nobody has proven to be the peer's goes no more than three times what came from there, however
+// long it keeps sending and whatever its size.
+func TestPathTableAmplification(t *testing.T) {
+	rapid.Check(t, func(rt *rapid.T) {
+		tt := establishedTable(t)
+		stranger := testPath(9)
+		received, sent := 0, 0
+		for range rapid.IntRange(1, 60).Draw(rt, "packets") {
+			size := rapid.SampledFrom([]int{37, 57, 100, 400, 1232}).Draw(rt, "size")
+			tt.heard(tt.now, stranger, rapid.Bool().Draw(rt, "burst"), size)
+			received += size
+			if rapid.Bool().Draw(rt, "it asks") { // and is answered with as much
+				tt.sent(tt.now, stranger, false, size)
+				sent += size
+			}
+			tt.step()
+			steps := rapid.IntRange(0, 9).Draw(rt, "steps")
+			for i := 0; ; i++ {
+				for _, o := range tt.probe {
+					if o.path != stranger {
+						continue
+					}
+					size := smallProbeSize
+					if o.padded {
+						size = 1232
+					}
+					tt.sent(tt.now, stranger, true, size)
+					sent += size
+				}
+				if i == steps {
+					break
+				}
+				tt.now = tt.now.Add(100 * time.Millisecond)
+				tt.step()
+			}
+			if sent > 3*received {
+				rt.Fatalf("%d bytes sent to who sent %d", sent, received)
+			}
+		}
+	})
+}
+
+// Small packets of who moved allow a small probe; its answer proves the address, and then one of full size follows.
+func TestPathTableSmallPacketsFromElsewhere(t *testing.T) {
+	tt := establishedTable(t)
+	tt.heard(tt.now, testPath(2), false, smallProbeSize)
+	tt.wantProbes(testPath(1), testPath(2))
+	if tt.probe[1].padded {
+		t.Fatal("a small packet had a large one sent")
+	}
+	tt.sent(tt.now, testPath(2), true, smallProbeSize)
+	tt.pass(40 * time.Millisecond)
+	tt.heard(tt.now, testPath(2), false, smallProbeSize)
+	tt.answered(tt.now, testPath(2), tt.probe[1].token, netip.AddrPort{}, smallProbeSize)
+	tt.step()
+	tt.wantInUse(testPath(1))
+	if len(tt.probe) != 1 || tt.probe[0].path != testPath(2) || !tt.probe[0].padded {
+		t.Fatalf("probes %v, want one of full size to the proven address", tt.probe)
+	}
+	tt.pass(40 * time.Millisecond)
+	tt.heard(tt.now, testPath(2), false, 1232)
+	tt.answered(tt.now, testPath(2), tt.probe[0].token, netip.AddrPort{}, 1232)
+	tt.step()
+	tt.wantInUse(testPath(2))
+}
+
+// An answer that is cut short on its way back proves one direction only.
+func TestPathTableSmallAnswer(t *testing.T) {
+	tt := newTableTest(t)
+	o := tt.pathTable.probe(tt.now, testPath(2), 0)
+	tt.answered(tt.now, testPath(2), o.token, netip.AddrPort{}, 60)
+	tt.step()
+	if _, ok := tt.current(); ok {
+		t.Error("the path is in use")
+	}
+}
+
+// The usual pause between packets of a burst is no silence.
+func TestPathTableKnowsTheRhythm(t *testing.T) {
+	tt := establishedTable(t)
+	for range 50 {
+		tt.pass(60 * time.Millisecond)
+		tt.wantProbes()
+		tt.heard(tt.now, testPath(1), true, 1232)
+	}
+	tt.pass(119 * time.Millisecond)
+	tt.wantProbes()
+	tt.now = tt.now.Add(time.Millisecond)
+	tt.wantProbes(testPath(1))
+}
+
+// Who learns from an answer that the peer sees it elsewhere shows itself again a few times, unless data comes.
+func TestPathTableShowsWhereWeAre(t *testing.T) {
+	for _, data := range []bool{false, true} {
+		tt := establishedTable(t)
+		tt.networkChanged(tt.now)
+		tt.wantProbes(testPath(1))
+		if !tt.probe[0].padded {
+			t.Error("the peer may answer a small probe with little")
+		}
+		tt.pass(40 * time.Millisecond)
+		tt.heard(tt.now, testPath(1), false, 1232)
+		tt.answered(tt.now, testPath(1), tt.probe[0].token, netip.MustParseAddrPort("203.0.113.77:5"), 1232)
+		if data {
+			tt.heard(tt.now, testPath(1), true, 1232)
+			tt.peerProbed(testPath(1))
+		}
+		shown := 0
+		for range 100 {
+			tt.now = tt.now.Add(20 * time.Millisecond)
+			tt.step()
+			for _, o := range tt.probe {
+				if shown++; !o.padded {
+					t.Error("a small probe")
+				}
+				tt.heard(tt.now, o.path, false, 1232)
+				tt.answered(tt.now, o.path, o.token, netip.MustParseAddrPort("203.0.113.77:5"), 1232)
+			}
+		}
+		if want := map[bool]int{false: moveShows, true: 1}[data]; shown != want {
+			t.Errorf("data %v: shown %d times, want %d", data, shown, want)
+		}
+	}
+}
+
+// A path in use that goes silent while another one works is left in no more than what its silence takes to be noticed,
+// and a round trip.
+func TestPathTableLeavesDeadPathInTime(t *testing.T) {
+	rapid.Check(t, func(rt *rapid.T) {
+		rtt := time.Duration(rapid.IntRange(1, 400).Draw(rt, "rtt in ms")) * time.Millisecond
+		other := time.Duration(rapid.IntRange(1, 400).Draw(rt, "rtt of the other path in ms")) * time.Millisecond
+		tt := newTableTest(t)
+		for n, d := range []time.Duration{rtt, other} {
+			tt.handshaken(tt.now, testPath(byte(n+1)), 0, netip.AddrPort{})
+			tt.step()
+			probe := tt.probe[0]
+			tt.now = tt.now.Add(d)
+			tt.heard(tt.now, probe.path, false, 1232)
+			tt.answered(tt.now, probe.path, probe.token, netip.AddrPort{}, 1232)
+			tt.step()
+		}
+		dead, _ := tt.current()
+		alive, delay := testPath(1), rtt
+		if dead == alive {
+			alive, delay = testPath(2), other
+		}
+		slow := tt.find(dead).srtt
+		began := tt.now
+		tt.sent(tt.now, dead, true, 1232)
+		type answer struct {
+			at    time.Time
+			token uint64
+		}
+		var answers []answer
+		for p, _ := tt.current(); p == dead; p, _ = tt.current() {
+			tt.now = tt.now.Add(time.Millisecond)
+			for len(answers) > 0 && !answers[0].at.After(tt.now) {
+				tt.heard(tt.now, alive, false, 1232)
+				tt.answered(tt.now, alive, answers[0].token, netip.AddrPort{}, 1232)
+				answers = answers[1:]
+			}
+			tt.step()
+			for _, o := range tt.probe {
+				if o.path == alive {
+					answers = append(answers, answer{tt.now.Add(delay), o.token})
+				}
+			}
+			limit := 2*slow + answerDelay + max(delay, slow*5/4+suspectGrace) + 3*time.Millisecond
+			if took := tt.now.Sub(began); took > limit {
+				rt.Fatalf("still on a path of %v after %v, although one of %v works", slow, took, delay)
+			}
 		}
 	})
 }

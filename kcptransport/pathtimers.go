@@ -22,9 +22,19 @@ func (t *pathTable) step(now time.Time) []outProbe {
 	return t.out
 }
 
-// send probes e, with the size of data unless the path carried it before.
+// send probes e, with the size of data unless the path carried it before. To an address that is not proven it sends less,
+// or nothing, rather than more than amplification allows.
 func (t *pathTable) send(now time.Time, e *pathEntry) {
-	o := outProbe{path: e.path, token: t.token(), padded: e.validated.IsZero()}
+	o := outProbe{path: e.path, token: t.token(), padded: !e.full || e.padNext}
+	if room := e.room(); o.padded && room < t.fullSize {
+		o.padded, e.cut = false, true
+		if room < smallProbeSize {
+			e.tries++
+			e.probeAt = now.Add(e.backoff())
+			return
+		}
+	}
+	e.padNext = false
 	t.probes.add(now, o)
 	t.out = append(t.out, o)
 	if e == t.inUse { // silence elsewhere says nothing of the peer
@@ -34,7 +44,7 @@ func (t *pathTable) send(now time.Time, e *pathEntry) {
 		t.askedLast = now
 	}
 	if e.tries++; e.tries > 1 && !e.validated.IsZero() && e.suspect.IsZero() {
-		e.suspect, t.dirty = now, true
+		e.suspect, e.reason, t.dirty = now, ReasonSilence, true
 	}
 	e.probeAt = now.Add(e.backoff())
 	if e.sentAt = now; e.waiting.IsZero() {
@@ -66,7 +76,7 @@ func (t *pathTable) suspectSilence(now time.Time) {
 	t.doubted = now
 	for _, e := range t.paths {
 		if !e.validated.IsZero() {
-			t.doubt(now, e)
+			t.doubt(now, now, e, ReasonSilence)
 		}
 	}
 }
@@ -88,7 +98,7 @@ func (t *pathTable) silenceAt() time.Time {
 func (t *pathTable) askAfterBurst(now time.Time) {
 	if at := t.burstProbeAt(); !at.IsZero() && !now.Before(at) {
 		t.burstAt, t.tailAt = time.Time{}, now
-		t.inUse.probeAt = now
+		t.inUse.probeAt, t.inUse.padNext = now, true // if we moved, the peer may answer at size
 	}
 }
 
@@ -96,7 +106,7 @@ func (t *pathTable) burstProbeAt() time.Time {
 	if t.burstAt.IsZero() || t.inUse == nil || !t.inUse.probeAt.IsZero() {
 		return time.Time{}
 	}
-	return later(t.burstAt.Add(t.inUse.patience()), t.tailAt.Add(tailProbePause))
+	return later(t.burstAt.Add(t.tailWait(t.inUse)), t.tailAt.Add(tailProbePause))
 }
 
 // keepWarm probes the paths on which nothing was sent for so long that a NAT may forget them.

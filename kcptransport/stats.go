@@ -13,5 +13,6 @@ type LinkStats struct {
 	PathChanges                  uint64        // how often the path in use changed
 	Streams                      int           // open now
 	RTT                          time.Duration // smoothed round trip of the path in use, 0 when not measured
-	Loss                         float64       // part of the stream segments that were lost lately, 0 to 1
+	Loss                         float64       // part of the stream segments that were lost, 0 to 1
+	DeliveryRate                 float64       // bytes a second of stream segments that the path in use takes, as estimated; 0 when not known
 }
