@@ -47,6 +47,7 @@ func (c *Conn) deliver(at int64, p *packet) {
 		n.drop(at, p, DropBuffer)
 		return
 	}
+	p.passes()
 	n.ledger.delivered++
 	n.ledger.note(at, p, fateDelivered)
 	if c.closed { // at this very instant

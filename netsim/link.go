@@ -69,6 +69,8 @@ type pipe struct {
 	bad  bool        // in a burst of losses
 
 	downUntil int64
+
+	tap *tap // what captures see of it, or nil
 }
 
 func newPipe(l Link) *pipe { return &pipe{Link: l.withDefaults()} }
@@ -95,6 +97,7 @@ func (l *pipe) enqueue(at int64, size int) (departs int64, ok bool) {
 
 // carry sends p to the other end of a pipe, or drops it. n.mu is held.
 func (n *Network) carry(at int64, l *pipe, p *packet) {
+	l.tap.see(at, p)
 	if l.isDown(at) {
 		n.drop(at, p, DropLinkDown)
 		return
@@ -125,6 +128,7 @@ func (n *Network) carry(at int64, l *pipe, p *packet) {
 	if chance(n.rand, l.Duplicate) {
 		twin = n.duplicate(at, p) // now, as p may be at its end after travel
 	}
+	l.tap.leaves(p)
 	n.travel(at, departs, l, p)
 	if twin != nil {
 		n.travel(at, departs, l, twin)

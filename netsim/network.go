@@ -1,6 +1,7 @@
 package netsim
 
 import (
+	"errors"
 	"fmt"
 	"math/rand/v2"
 	"net"
@@ -27,6 +28,7 @@ type Network struct {
 	free      *packet
 	ready     []*Conn // that got packets in this turn
 	partition map[[2]*Host]bool
+	captures  []*capture
 	ledger    ledger
 	closed    bool
 
@@ -52,8 +54,8 @@ func New(cfg Config) *Network {
 func (n *Network) Internet() *Segment { return n.internet }
 
 // Close closes every socket and stops the network. Packets under way count as
-// dropped. It returns an error when the ledger does not balance; called again,
-// it returns nil.
+// dropped. It returns an error when the ledger does not balance or a capture could
+// not be written; called again, it returns nil.
 func (n *Network) Close() error {
 	n.mu.Lock()
 	if n.closed {
@@ -80,7 +82,11 @@ func (n *Network) Close() error {
 		p, _ := n.arrivals.next()
 		n.drop(n.now(), p, DropClosed)
 	}
-	return n.ledger.check()
+	errs := []error{n.ledger.check()}
+	for _, c := range n.captures {
+		errs = append(errs, c.err)
+	}
+	return errors.Join(errs...)
 }
 
 // now is the network's time: since its start, in nanoseconds.

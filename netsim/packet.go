@@ -32,6 +32,8 @@ type packet struct {
 	// While it is in a pipe.
 	arrives int64
 	order   uint64
+
+	held held // while a capture waits for its fate
 }
 
 // size is how many bytes the packet takes up on a link.
@@ -66,6 +68,9 @@ func (n *Network) recycle(p *packet) {
 
 // drop ends a packet's way. n.mu is held.
 func (n *Network) drop(at int64, p *packet, why DropReason) {
+	if p.held.tap != nil {
+		p.held.write("dropped: " + why.String())
+	}
 	n.ledger.dropped[why]++
 	n.ledger.note(at, p, fateDropped+fate(why))
 	n.recycle(p)

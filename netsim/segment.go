@@ -41,10 +41,14 @@ type node interface {
 }
 
 // arrive implements place: a packet has come down the link.
-func (i *iface) arrive(at int64, p *packet) { i.node.receive(at, i, p) }
+func (i *iface) arrive(at int64, p *packet) {
+	i.down.tap.see(at, p)
+	i.node.receive(at, i, p)
+}
 
 // send sends a packet up the link.
 func (i *iface) send(at int64, p *packet) {
+	p.passes() // the interface that it came in by
 	i.segment.net.carry(at, i.up, p)
 }
 
