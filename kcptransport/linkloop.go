@@ -13,7 +13,7 @@ const (
 	maxSignalRetry  = 2 * time.Second       // pauses between them double up to this
 	maxSignalProbes = 7
 	networkPause    = 500 * time.Millisecond // between two changes of our network that count
-	firstTrouble    = time.Second            // of silence, at least, before OnTrouble is called
+	firstTrouble    = 500 * time.Millisecond // of silence, at least, before OnTrouble is called
 	showPause       = 100 * time.Millisecond // between two looks at the counters of paths
 )
 
@@ -141,6 +141,7 @@ func (k *linkLoop) proceed(now time.Time, out *outBatch) {
 	}
 	w.confirmSessions()
 	w.control(probes)
+	w.early()
 	w.bySignal()
 	k.closeStep(now, &w)
 	if k.closing == nil || !k.closing.told() {
@@ -261,8 +262,8 @@ func (k *linkLoop) attach(now time.Time, m sessionMessage) {
 	}
 	if m.from.IsValid() {
 		k.paths.handshaken(now, Path{Addr: m.from}, m.rtt, m.est.hello.Observed)
-	} else if k.lost() {
-		k.signal = m.signal
+	} else if k.lost() && (m.signal != nil || k.paths.inUse == nil) {
+		k.signal, k.signalAt = m.signal, time.Time{}
 		if m.est.initiator {
 			k.signalRTT, k.signalAt, k.signalProbes = max(m.rtt, 1), now, 0
 		}
@@ -390,7 +391,7 @@ func (k *linkLoop) next() time.Time {
 	if k.closing != nil {
 		at = earlier(at, k.closing.next)
 	}
-	if k.closing == nil || !k.closing.told() {
+	if (k.closing == nil || !k.closing.told()) && !k.paths.leaving() { // what waits then waits for the path
 		at = earlier(at, k.mux.next())
 	}
 	return at

@@ -110,6 +110,15 @@ func (m *mux) probe() {
 	m.findLosses()
 }
 
+// probeNow has the latest unacknowledged data sent again in the next packet.
+func (m *mux) probeNow(now time.Time) {
+	m.setNow(now)
+	if !m.closed && m.log.inflight > 0 {
+		m.log.advanceOldest()
+		m.probe()
+	}
+}
+
 // pathChanged says that what is sent from now on travels by another path. When it leads to the same host, only the port
 // has changed: that is a NAT that forgot, and what was learnt of the path holds (RFC 9000 section 9.4).
 func (m *mux) pathChanged(now time.Time, sameHost bool) {

@@ -51,11 +51,14 @@ func (w *packetWriter) confirmSessions() {
 		}
 		s.finishAt = w.now.Add(max(3*w.k.paths.rtt(), minProbeWait))
 		path, ok := w.k.paths.current()
+		if w.k.signal != nil && w.k.lost() {
+			path, ok = Path{}, true
+		}
 		switch {
-		case s.finish == nil:
-		case ok:
+		case s.finish == nil || !ok:
+		case path.IsValid():
 			w.raw(s.finish, path)
-		case w.k.signal != nil:
+		default:
 			_ = w.k.signal.Send(s.finish) // lost, as any packet may be
 		}
 		if s != w.session && ok {
@@ -128,11 +131,26 @@ func signalPause(rtt time.Duration, n int) time.Duration {
 	return min(max(2*rtt, minSignalRetry)<<n, maxSignalRetry)
 }
 
+// early sends one packet of stream data to where the peer has lately come up, beside the probe: if it has moved, its
+// acknowledgement tells by the time the path is validated what got lost meanwhile.
+func (w *packetWriter) early() {
+	e := w.k.paths.newcomer()
+	if e == nil {
+		return
+	}
+	e.early = true
+	w.k.mux.probeNow(w.now)
+	frames, asks := w.streams(w.begin())
+	if len(frames) > 0 {
+		w.send(frames, e.path, asks)
+	}
+}
+
 // data sends datagrams and stream data on the path in use, as much as may leave now.
 func (w *packetWriter) data() {
 	k := w.k
 	path, ok := k.paths.current()
-	if !ok {
+	if !ok || k.paths.leaving() {
 		return
 	}
 	sent := 0

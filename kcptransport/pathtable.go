@@ -81,6 +81,7 @@ type pathEntry struct {
 	full      bool      // a packet of full size got there, and the answer back
 	padNext   bool      // the next probe is to be of full size whether or not that is known
 	cut       bool      // the last probe was smaller than it should be, for want of room
+	early     bool      // data was sent there ahead of all validation
 	shows     int       // probes of full size that are still to follow, because the peer sees us elsewhere than before
 	reason    PathReason
 	counts    PathCounts
@@ -310,6 +311,28 @@ func (t *pathTable) offer(now time.Time, candidates []Candidate) {
 			e.probeAt, e.granted = now, maxTries*t.fullSize
 		}
 	}
+}
+
+// newcomer returns the path on which the peer has lately come up, while the one in use is in doubt: as soon as it is
+// validated it takes over. nil: there is none, or too little came from there to send it a full packet.
+func (t *pathTable) newcomer() *pathEntry {
+	if t.inUse == nil || t.inUse.suspect.IsZero() {
+		return nil
+	}
+	for _, e := range t.paths {
+		if e.validated.IsZero() && !e.early && e.reason == ReasonSource && e.room() >= t.fullSize {
+			return e
+		}
+	}
+	return nil
+}
+
+// leaving reports whether another path is about to take over from the one in use, on which nothing more should be sent.
+func (t *pathTable) leaving() bool {
+	if t.inUse == nil || t.inUse.suspect.IsZero() {
+		return false
+	}
+	return slices.ContainsFunc(t.paths, func(e *pathEntry) bool { return !e.validated.IsZero() && e.suspect.IsZero() })
 }
 
 // networkChanged doubts everything: our own address is another one now, perhaps. Probes of full size show the peer
