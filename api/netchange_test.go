@@ -1,7 +1,6 @@
 package api
 
 import (
-	"net/netip"
 	"strings"
 	"testing"
 	"time"
@@ -19,13 +18,7 @@ func TestNetworkChanged(t *testing.T) {
 		if got := listed(a); !strings.Contains(got, "20.0.1.2") {
 			t.Fatalf("before the move the node knows of %s, want 20.0.1.2", got)
 		}
-		cafe := w.net.NewSegment("cafe")
-		w.net.NewRouter("cafe", netsim.RouterConfig{
-			Outside: w.net.Internet(), OutsideAddrs: []netip.Addr{netip.MustParseAddr("20.0.9.9")},
-			Inside: cafe, NAT: netsim.Presets["port-restricted"],
-		})
-		a.host.Move(cafe, netip.MustParseAddr("10.0.0.5"))
-		a.NetworkChanged()
+		a.move("20.0.9.9")
 		w.eventually("the new address is known, the old one is not", 3*time.Second, func() bool {
 			got := listed(a)
 			return strings.Contains(got, "20.0.9.9") && strings.Contains(got, "10.0.0.5") && !strings.Contains(got, "20.0.1.2")

@@ -35,7 +35,7 @@ func (pg *Playground) open() error {
 	pg.states = newStates(pg)
 	cfg := kcptransport.Config{
 		Conn: pg.cfg.Conn, Identity: pg.cfg.Identity, App: pg.cfg.App, Rand: pg.cfg.Rand,
-		Candidates: pg.candidates, Hint: func() []byte { return pg.gather.NAT().Hint() }, OnSTUN: pg.onSTUN, KeepAlive: pg.cfg.KeepAlive,
+		Candidates: pg.candidates, Hint: func() []byte { return pg.gather.NAT().Hint() }, OnSTUN: pg.onSTUN, OnTrouble: pg.meetAgain, KeepAlive: pg.cfg.KeepAlive,
 	}
 	if pg.cfg.Passphrase != "" {
 		secret := kcptransport.RoomSecret(pg.cfg.App, pg.cfg.Passphrase)

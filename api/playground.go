@@ -47,6 +47,7 @@ type Playground struct {
 	streams  map[string]func(kcptransport.PeerID, *kcptransport.Stream)
 	book     book
 	contacts map[kcptransport.PeerID]*contactState
+	troubles map[*kcptransport.Link]bool // whose peers are looked for: see meetAgain
 
 	broadcasts atomic.Uint64
 	orderMu    sync.Mutex
@@ -90,6 +91,7 @@ func Start(ctx context.Context, cfg Config) (*Playground, error) {
 		handlers: map[string]Handler{},
 		streams:  map[string]func(kcptransport.PeerID, *kcptransport.Stream){},
 		contacts: map[kcptransport.PeerID]*contactState{},
+		troubles: map[*kcptransport.Link]bool{},
 		heldWake: make(chan struct{}, 1),
 		meshWake: make(chan struct{}, 1),
 		stunWake: make(chan struct{}, 1),
