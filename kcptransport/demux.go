@@ -82,7 +82,7 @@ func (r *reader) sort(p *inPacket) {
 		if r.e.cfg.OnSTUN != nil {
 			r.e.cfg.OnSTUN(p.bytes(), p.from)
 		}
-	case kindFirst, kindAnswer, kindFinish, kindReject:
+	case kindFirst, kindAnswer, kindFinish, kindReject, kindCookie, kindCookied:
 		r.shaking.push(p)
 		return
 	case kindData:

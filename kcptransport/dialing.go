@@ -43,8 +43,21 @@ type dial struct {
 // dialTarget is one address that is tried.
 type dialTarget struct {
 	addr    netip.AddrPort
-	refused error // what it answered, if it did
-	final   bool  // asking again is of no use
+	refused error   // what it answered, if it did
+	final   bool    // asking again is of no use
+	cookie  *cookie // what to show there, when it asked for it
+	proofs  int     // first messages that were sent because it asked
+}
+
+// maxProofs bounds how often an address can have a first message sent by asking for a proof.
+const maxProofs = 3
+
+// packetFor returns the first message for a target.
+func (d *dial) packetFor(t *dialTarget) []byte {
+	if t.cookie == nil {
+		return d.initiator.first()
+	}
+	return appendCookied(nil, d.initiator.first(), *t.cookie)
 }
 
 func (h *handshaker) dialByIndex(index uint32) *dial {
@@ -196,16 +209,19 @@ func (h *handshaker) stepDials(now time.Time) {
 			continue
 		}
 		if !now.Before(d.next) {
+			var packets [][]byte
 			var addrs []netip.AddrPort
-			for _, t := range d.targets {
-				if !t.final {
-					addrs = append(addrs, t.addr)
+			for i := range d.targets {
+				if t := &d.targets[i]; !t.final {
+					packets, addrs = append(packets, d.packetFor(t)), append(addrs, t.addr)
 				}
 			}
 			if d.tries == 0 {
 				d.sentAt = now
 			}
-			h.send(d.initiator.first(), addrs)
+			if len(addrs) > 0 {
+				_, _ = h.e.cfg.Conn.WriteBatch(packets, addrs) // what fails is repeated
+			}
 			d.next = now.Add(h.jitter(min(dialRetry<<min(d.tries, 8), maxDialRetry)))
 			d.tries++
 		}
@@ -238,8 +254,25 @@ func (h *handshaker) jitter(pause time.Duration) time.Duration {
 	return pause - pause/8 + time.Duration(uint64(pause/4)*uint64(r)>>32)
 }
 
+// prove shows a target the cookie that it sent, at once and in all later first messages.
+func (h *handshaker) prove(d *dial, p *inPacket) {
+	_, c, ok := parseCookie(p.bytes())
+	i := slices.IndexFunc(d.targets, func(t dialTarget) bool { return t.addr == p.from })
+	if !ok || i < 0 || d.targets[i].proofs == maxProofs {
+		return
+	}
+	t := &d.targets[i]
+	t.cookie = &c
+	t.proofs++
+	h.send(d.packetFor(t), []netip.AddrPort{t.addr})
+}
+
 // answer handles a packet that came for a dial.
 func (h *handshaker) answer(now time.Time, d *dial, p *inPacket) {
+	if packetType(p.bytes()) == kindCookie {
+		h.prove(d, p)
+		return
+	}
 	d.answering, d.answeredAt = p.from, now
 	finish, est, err := d.initiator.handle(p.bytes())
 	if err != nil {

@@ -15,8 +15,11 @@ import (
 
 // What strangers can make an endpoint do, per second and at once.
 const (
-	answersPerSecond = 1000 // a handshake costs about 0.3 ms
+	answersPerSecond = 1000
 	answersBurst     = 500
+	cookiesPerSecond = 50_000
+	cookiesBurst     = 10_000
+	maxShakePackets  = 256 // that wait for the handshaker
 	rejectsPerSecond = 50
 	rejectsBurst     = 50
 )
@@ -35,7 +38,12 @@ type handshaker struct {
 	pending responders
 	answers *rate.Limiter
 	rejects *rate.Limiter
+	cookies *rate.Limiter
+	load    loadMeter
+	jar     cookieJar
 	scratch [packetBufSize]byte
+	proofs  [][]byte // requests for them, to be sent after this turn
+	provers []netip.AddrPort
 }
 
 // shakeMessage is what the handshaker is sent by others.
@@ -77,10 +85,12 @@ func newHandshaker(e *Endpoint) (*handshaker, error) {
 	h := &handshaker{
 		e:       e,
 		cfg:     handshakeConfig{identity: e.cfg.Identity, app: e.cfg.App, secret: e.cfg.Secret, rand: e.cfg.Rand},
-		inbox:   newInbox[shakeMessage](&e.queued),
+		inbox:   newInbox[shakeMessage](&e.queued, maxShakePackets),
 		pending: newResponders(),
 		answers: rate.NewLimiter(answersPerSecond, answersBurst),
 		rejects: rate.NewLimiter(rejectsPerSecond, rejectsBurst),
+		cookies: rate.NewLimiter(cookiesPerSecond, cookiesBurst),
+		jar:     cookieJar{random: e.cfg.Rand},
 	}
 	var err error
 	if h.boot, err = h.random32(); err != nil {
@@ -118,6 +128,7 @@ func (h *handshaker) run() {
 			}
 		}
 		spare = messages
+		h.sendProofs()
 		h.stepDials(now)
 		h.expirePending(now)
 		if next := earlier(h.nextDial(), h.pending.next()); next.IsZero() {
@@ -163,8 +174,14 @@ func (h *handshaker) handle(now time.Time, m shakeMessage) {
 // packet handles one packet and reports whether it has taken it over.
 func (h *handshaker) packet(now time.Time, p *inPacket) bool {
 	b := p.bytes()
-	if packetType(b) == kindFirst {
-		h.first(now, p)
+	switch packetType(b) {
+	case kindFirst:
+		h.first(now, p, false)
+		return false
+	case kindCookied:
+		if c, ok := p.takeCookie(); ok && p.signal == nil {
+			h.first(now, p, h.jar.valid(now, p.from, c))
+		}
 		return false
 	}
 	index, _ := receiverIndex(b)

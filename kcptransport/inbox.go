@@ -7,7 +7,7 @@ import (
 
 // Bounds of what waits for a loop.
 const (
-	maxQueuedPackets  = 4096  // of one loop
+	maxQueuedPackets  = 4096  // of one link
 	maxAllPackets     = 16384 // of all loops of an endpoint: 32 MiB
 	maxQueuedMessages = 1024
 )
@@ -17,6 +17,7 @@ const (
 type inbox[M any] struct {
 	wake   chan struct{} // holds a token when there may be something to do
 	budget *atomic.Int64 // packets in all inboxes of the endpoint
+	limit  int           // packets
 
 	mu       sync.Mutex
 	closed   bool
@@ -25,8 +26,8 @@ type inbox[M any] struct {
 	dropped  uint64 // packets for which there was no room
 }
 
-func newInbox[M any](budget *atomic.Int64) *inbox[M] {
-	return &inbox[M]{wake: make(chan struct{}, 1), budget: budget}
+func newInbox[M any](budget *atomic.Int64, limit int) *inbox[M] {
+	return &inbox[M]{wake: make(chan struct{}, 1), budget: budget, limit: limit}
 }
 
 // poke makes the loop take a turn. It never blocks and may be called with any lock held.
@@ -64,7 +65,7 @@ func (b *inbox[M]) deliver(list *packetList) {
 	b.mu.Lock()
 	room := 0
 	if !b.closed {
-		room = max(0, min(maxQueuedPackets-b.packets.n, maxAllPackets-int(b.budget.Load())))
+		room = max(0, min(b.limit-b.packets.n, maxAllPackets-int(b.budget.Load())))
 	}
 	b.budget.Add(int64(min(room, list.n)))
 	if list.n <= room {

@@ -65,7 +65,7 @@ func newLink(ep *Endpoint, peer PeerID, local linkID, remote remoteID, random io
 	}
 	l := &Link{
 		ep: ep, peer: peer, local: local, remote: remote, created: now,
-		inbox: newInbox[linkMessage](&ep.queued),
+		inbox: newInbox[linkMessage](&ep.queued, maxQueuedPackets),
 		done:  make(chan struct{}),
 		view:  linkView{changed: make(chan struct{})},
 	}

@@ -12,7 +12,9 @@ const (
 	typeXX1     = 0xC2
 	typeXX2     = 0xC3
 	typeXX3     = 0xC4
+	typeCookie  = 0xC5
 	typeReject  = 0xC6
+	typeCookied = 0xC7
 	typeData    = 0xC8
 	typeRelayed = 0xD0
 )
@@ -44,6 +46,8 @@ const (
 	kindAnswer                    // IK2 or XX2, for the initiator whose index receiverIndex returns
 	kindFinish                    // XX3, for the pendingResponder of that index
 	kindReject                    // a refusal, for the initiator of that index
+	kindCookie                    // a request for a proof of address, for the initiator of that index
+	kindCookied                   // IK1 or XX1 behind such a proof
 	kindData                      // a data packet, for the session of that index
 	kindRelayed                   // a packet behind a circuit prefix
 )
@@ -69,6 +73,10 @@ func packetType(b []byte) packetKind {
 		kind, size = kindFinish, answerHeaderSize
 	case typeReject:
 		kind, size = kindReject, rejectSize
+	case typeCookie:
+		kind, size = kindCookie, cookiePacketSize
+	case typeCookied:
+		kind, size = kindCookied, cookiedHeaderSize+firstHeaderSize
 	case typeData:
 		kind, size = kindData, dataOverhead
 	case typeRelayed:
@@ -86,7 +94,7 @@ func receiverIndex(b []byte) (uint32, bool) {
 	switch packetType(b) {
 	case kindData:
 		return binary.BigEndian.Uint32(b[1:]), true
-	case kindReject:
+	case kindReject, kindCookie:
 		return binary.BigEndian.Uint32(b[2:]), true
 	case kindAnswer, kindFinish:
 		return binary.BigEndian.Uint32(b[6:]), true

@@ -80,10 +80,14 @@ func (p *responders) next() time.Time {
 	return p.order[0].began.Add(pendingExpiry)
 }
 
-// first answers a first message.
-func (h *handshaker) first(now time.Time, p *inPacket) {
+// first answers a first message. proven tells that its sender gets what is sent to where it came from.
+func (h *handshaker) first(now time.Time, p *inPacket, proven bool) {
 	b := p.bytes()
 	key, ok := keyOf(p)
+	if p.signal == nil && h.load.arrived(now) && !proven {
+		h.askForProof(now, p)
+		return
+	}
 	if r := h.pending.byKey[key]; ok && r != nil {
 		if h.answers.AllowN(now, 1) {
 			h.reply(p, r.answer)
@@ -124,6 +128,28 @@ func (h *handshaker) first(now time.Time, p *inPacket) {
 	}
 	h.pending.add(r)
 	h.reply(p, r.answer)
+}
+
+// askForProof sends a cookie instead of an answer. It costs no more than a hash, and nothing is kept.
+func (h *handshaker) askForProof(now time.Time, p *inPacket) {
+	if _, err := checkFirst(h.cfg, p.bytes()); err != nil || !h.cookies.AllowN(now, 1) {
+		return
+	}
+	if c, err := h.jar.make(now, p.from); err == nil {
+		h.proofs, h.provers = append(h.proofs, appendCookie(nil, p.bytes(), c)), append(h.provers, p.from)
+	}
+}
+
+// sendProofs sends what askForProof has gathered in this turn.
+func (h *handshaker) sendProofs() {
+	for len(h.proofs) > 0 {
+		n, err := h.e.cfg.Conn.WriteBatch(h.proofs, h.provers)
+		if n == 0 || err != nil {
+			break // who wants an answer asks again
+		}
+		h.proofs, h.provers = h.proofs[n:], h.provers[n:]
+	}
+	h.proofs, h.provers = nil, nil
 }
 
 // keyOf returns what a first message of this version is known by.

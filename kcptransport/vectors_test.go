@@ -5,6 +5,7 @@ import (
 	"encoding/hex"
 	"encoding/json"
 	"flag"
+	"net/netip"
 	"os"
 	"path/filepath"
 	"strings"
@@ -29,6 +30,16 @@ type vectors struct {
 	RoomSecrets []roomSecretVector
 	Handshakes  []handshakeVector
 	Frames      []frameVector
+	Cookies     []cookieVector
+}
+
+type cookieVector struct {
+	Secret           hexBytes
+	Address          string
+	First            hexBytes // the header of the first message that is asked for a proof
+	Cookie           hexBytes
+	Answer           hexBytes // the COOKIE packet
+	CookiedBeginning hexBytes // what stands in front of the first message in the COOKIED packet
 }
 
 type identityVector struct {
@@ -76,6 +87,9 @@ func makeVectors(t *testing.T) vectors {
 		}
 		v.Handshakes = append(v.Handshakes, makeHandshakeVector(t, remote, ci, cr))
 	})
+	for _, from := range []netip.AddrPort{nodeAddrPort(1), netip.MustParseAddrPort("[2001:db8::1]:9")} {
+		v.Cookies = append(v.Cookies, makeCookieVector(from))
+	}
 	for _, f := range vectorFrames {
 		v.Frames = append(v.Frames, frameVector{f.name, appendFrame(nil, f.frame)})
 	}
@@ -101,6 +115,16 @@ func makeIdentityVector(seed [32]byte) identityVector {
 	return identityVector{
 		Seed: seed[:], EffectiveSeed: effective[:], PublicKey: i.id[:], PeerID: i.ID().String(),
 		X25519Private: i.static[:], X25519Public: i.public[:],
+	}
+}
+
+func makeCookieVector(from netip.AddrPort) cookieVector {
+	secret := [32]byte{1, 2, 3}
+	header := firstHeader{kind: typeIK1, version: protocolVersion, sender: indexI, suite: cipherAESGCM, tag: appTag("xppg")}
+	first, c := header.append(nil), cookieFor(&secret, from)
+	return cookieVector{
+		Secret: secret[:], Address: from.String(), First: first, Cookie: c[:],
+		Answer: appendCookie(nil, first, c), CookiedBeginning: appendCookied(nil, nil, c),
 	}
 }
 
