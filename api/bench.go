@@ -62,7 +62,7 @@ func (pg *Playground) Bench(ctx context.Context, id kcptransport.PeerID, bytes i
 }
 
 func (p *peer) bench(ctx context.Context, n int64, reverse bool) error {
-	s, err := p.link.OpenStream(ctx, kindBench)
+	s, err := p.open(ctx, kindBench)
 	if err != nil {
 		return err
 	}

@@ -336,7 +336,7 @@ func (s *signals) ask(p *peer) {
 
 func (s *signals) askOnce(p *peer) error {
 	ch, err := relaymesh.Introduce(s.ctx, relaymesh.OpenerFunc(func(ctx context.Context, kind string) (relaymesh.Stream, error) {
-		return p.link.OpenStream(ctx, kind)
+		return p.open(ctx, kind)
 	}), s.target)
 	if err != nil {
 		return err

@@ -144,7 +144,7 @@ func (pg *Playground) openChunks(ctx context.Context, id kcptransport.PeerID, ki
 	if err != nil {
 		return nil, err
 	}
-	return p.link.OpenStream(ctx, kind)
+	return p.open(ctx, kind)
 }
 
 // sources keeps the list of peers that have the content of a ticket.

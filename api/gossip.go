@@ -16,7 +16,7 @@ const gossipEvery = 200 * time.Millisecond
 // tellPeers sends the peer every record we have, then those that change, until
 // the link ends.
 func (p *peer) tellPeers(ctx context.Context) {
-	s, err := p.link.OpenStream(ctx, kindPeers)
+	s, err := p.open(ctx, kindPeers)
 	if err != nil {
 		return
 	}

@@ -66,7 +66,7 @@ func newPeer(pg *Playground, link *kcptransport.Link) *peer {
 		news:       map[kcptransport.PeerID]bool{},
 		pings:      map[uint64]chan struct{}{},
 	}
-	p.out = newOutbox(p.id, func(ctx context.Context) (stream, error) { return link.OpenStream(ctx, kindMessages) })
+	p.out = newOutbox(p.id, func(ctx context.Context) (stream, error) { return p.open(ctx, kindMessages) })
 	return p
 }
 
@@ -134,6 +134,7 @@ func (p *peer) acceptStreams(ctx context.Context, wg *sync.WaitGroup) {
 
 // serve runs the server of one stream that the peer opened.
 func (p *peer) serve(ctx context.Context, s *kcptransport.Stream) {
+	s.SetPriority(priorityOf(s.Kind()))
 	stop := context.AfterFunc(ctx, func() { s.Reset(codeClosed) })
 	defer stop()
 	defer func() { _ = s.Close() }()

@@ -37,7 +37,7 @@ func newStates(pg *Playground) *states {
 			if err != nil {
 				return nil, err
 			}
-			return p.link.OpenStream(ctx, kind)
+			return p.open(ctx, kind)
 		}),
 	})
 	return s

@@ -23,7 +23,7 @@ func (pg *Playground) OpenStream(ctx context.Context, to kcptransport.PeerID, ki
 	if err != nil {
 		return nil, err
 	}
-	return p.link.OpenStream(ctx, kind)
+	return p.open(ctx, kind)
 }
 
 // OnStream sets the handler for streams of a kind that peers open; nil removes
@@ -77,7 +77,7 @@ func (pg *Playground) openIntroduced(ctx context.Context, target kcptransport.Pe
 	if err != nil {
 		return nil, fmt.Errorf("%w: %w", relaymesh.ErrUnknownPeer, err)
 	}
-	return p.link.OpenStream(ctx, relaymesh.KindIntroduced)
+	return p.open(ctx, relaymesh.KindIntroduced)
 }
 
 // serveIntroduced feeds the packets of somebody who wants to meet us to the

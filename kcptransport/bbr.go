@@ -56,6 +56,7 @@ const (
 	bbrHeldMin     = 64 << 10
 	bbrNear        = 2 * time.Millisecond // where buffers of sockets decide, not of routers
 	bbrBackoff     = 0.85
+	bbrMargin      = 0.99 // of the rate: lets a queue drain that has built up (draft-ietf-ccwg-bbr, BBR.PacingMarginPercent)
 )
 
 var bbrGains = [...]float64{1.25, 0.75, 1, 1, 1, 1, 1, 1}
@@ -243,7 +244,7 @@ func (b *bbr) rate() float64 {
 	case bbrDrain:
 		rate /= bbrStartGain
 	case bbrCruise:
-		rate *= bbrGains[b.phase]
+		rate *= bbrMargin * bbrGains[b.phase]
 	}
 	return max(rate, b.floor(bbrMinWindow))
 }

@@ -39,6 +39,8 @@ type conversation struct {
 	// listed says in which of the mux's lists the conversation is.
 	listed struct{ ready, acking, flushing, touched, active, losing bool }
 
+	levelIndex uint8 // of its priority, in mux.levels
+
 	send sending
 	recv receiving
 
@@ -51,7 +53,10 @@ type conversation struct {
 }
 
 func newConversation(m *mux, id uint32) *conversation {
-	c := &conversation{mux: m, id: id, counted: id != 0}
+	c := &conversation{mux: m, id: id, counted: id != 0, levelIndex: uint8(PriorityNormal.level())}
+	if id == 0 {
+		c.levelIndex = uint8(PriorityInteractive.level())
+	}
 	c.recv.window = recvWindowMin
 	c.widen(recvWindowNew)
 	c.recv.announced = c.recv.window // whatever is sent first tells it

@@ -18,11 +18,11 @@ func (c *conversation) sendAgain(sn uint32, raw []byte) {
 	c.unlose(st)
 	st.queued, st.again = true, true
 	c.mux.counts.Retransmitted++
-	if c.mux.sparse.take(c.mux.now, &c.send, len(raw), c.mux.pace.rate) {
+	if c.overtakes(len(raw)) {
 		c.mux.urgent.push(c, raw)
 		return
 	}
-	c.mux.resend.push(c, raw)
+	c.level().resend.push(c, raw)
 }
 
 // lost notes that the latest transmission of segment sn was lost.
@@ -106,8 +106,7 @@ func (c *conversation) forgetFlights() {
 			c.mux.log.forget(t)
 		}
 	}
-	c.mux.handedBytes -= s.handedBytes
-	s.handedBytes = 0
+	c.hand(-s.handedBytes)
 	s.handed = s.emitted
 	s.outstanding, s.lost, s.lossAt = 0, 0, 0
 	s.tail = s.tail[:0]

@@ -30,7 +30,8 @@ type sending struct {
 	outstanding int           // emitted, and not known to have arrived
 	maxAcked    uint32        // the newest that arrived; of interest while not before una
 	handedBytes int           // given to the machine and not yet let go
-	inFresh     int           // segments in the mux's queue of that name
+	inFresh     int           // segments in the level's queue of that name
+	turn        int           // bytes left of its turn to hand over; negative: it took more
 	spent       int           // bytes of late, for the sparse budget,
 	spentIn     time.Duration // in the period that began then
 	kcpTS       uint32        // the machine's clock when it last let something go
@@ -85,11 +86,11 @@ func (s *sending) open() bool { return before(s.handed, s.edge) && s.handed-s.un
 // done reports whether there is nothing left to send, ever.
 func (s *sending) done() bool { return s.stopped || s.ended && before(s.endSN, s.una) }
 
-// handOver gives the machine up to n messages and returns how many bytes they will be on the wire. more says that there
-// was more to give.
-func (c *conversation) handOver(n, limit int) (total int, more bool) {
+// handOver gives the machine messages until it has limit bytes or more, and returns how many bytes they will be on the
+// wire. more says that there was more to give.
+func (c *conversation) handOver(limit int) (total int, more bool) {
 	buf := c.mux.message[:c.mux.cfg.maxPayload-kcpHeaderLen]
-	for ; n > 0 && total < limit; n-- {
+	for total < limit {
 		if !c.send.open() {
 			c.send.backlog = c.unsent()
 			if c.send.backlog && c.send.persistAt == 0 && c.send.handed == c.send.edge {
@@ -108,20 +109,24 @@ func (c *conversation) handOver(n, limit int) (total int, more bool) {
 		}
 		c.kcp.Send(buf[:size])
 		c.send.handed++
-		c.send.handedBytes += size + kcpHeaderLen
-		c.mux.handedBytes += size + kcpHeaderLen
+		c.hand(size + kcpHeaderLen)
 		total += size + kcpHeaderLen
 	}
 	return total, true
 }
 
-// saves reports whether the reserve is so low that it is not to be spent on little.
-func (c *conversation) saves() bool {
-	if c.send.una-c.send.fed >= kcpReserve || c.send.outstanding == 0 || c.stream == nil {
+// hasMuch reports whether a stream has more to send than fits into a portion.
+func (c *conversation) hasMuch() bool {
+	if c.stream == nil {
 		return false
 	}
 	n, _ := c.stream.queuedOut()
 	return n > handPortion*c.mux.cfg.maxPayload
+}
+
+// saves reports whether the reserve is so low that it is not to be spent on little.
+func (c *conversation) saves() bool {
+	return c.send.una-c.send.fed < kcpReserve && c.send.outstanding > 0
 }
 
 // nextMessage writes the next message to be sent into buf and returns its length, 0 = there is none.
@@ -177,14 +182,13 @@ func (c *conversation) letGo(seg kcpSegment) {
 		*s.at(sn) = sentSegment{kcpTS: seg.ts, queued: true}
 		s.emitted++
 		s.outstanding++
-		s.handedBytes -= len(seg.raw)
-		c.mux.handedBytes -= len(seg.raw)
-		if s.inFresh == 0 && c.mux.sparse.take(c.mux.now, s, len(seg.raw), c.mux.pace.rate) {
+		c.hand(-len(seg.raw))
+		if s.inFresh == 0 && c.overtakes(len(seg.raw)) {
 			c.mux.urgent.push(c, seg.raw)
 			return
 		}
 		s.inFresh++
-		c.mux.fresh.push(c, seg.raw)
+		c.level().fresh.push(c, seg.raw)
 		return
 	}
 	if !s.has(sn) {

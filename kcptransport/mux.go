@@ -50,28 +50,29 @@ type mux struct {
 	windows  uint32 // of windowBudget, in use
 
 	// Lists of conversations that need something.
-	ready, later []*conversation // to hand messages over, in turn
-	acking       []*conversation // segments without data to send
-	flushing     []*conversation
-	touched      []*conversation // something came for them in this batch
-	active       []*conversation // timers run
-	resting      []*conversation // the other half of active, while it is looked at
-	losing       []*conversation // transmissions were found lost
-	marks        []ackMark
+	later    []*conversation // passed over while a level is filled
+	acking   []*conversation // segments without data to send
+	flushing []*conversation
+	touched  []*conversation // something came for them in this batch
+	active   []*conversation // timers run
+	resting  []*conversation // the other half of active, while it is looked at
+	losing   []*conversation // transmissions were found lost
+	marks    []ackMark
 
-	urgent, resend, fresh segQueue // for the pacer: little of streams that send little, what was lost, all else
-	sparse                sparseBudget
-	handedBytes           int // given to KCP and not yet let go
-	log                   txLog
-	trip                  rttEstimator
-	ctrl                  controller
-	pace                  pacer
-	reorder               int           // grows when something taken for lost arrives
-	reorderAt             time.Duration // when that last changed
-	lossAt                time.Duration // when to look for losses again, 0 = never
-	lastAck               time.Duration
-	lastProbe             time.Duration
-	probes                int // since the last acknowledgement
+	levels      [priorityLevels]sendLevel // the most urgent first
+	urgent      segQueue                  // little of streams that send little, ahead of all levels
+	sparse      sparseBudget
+	handedBytes int // given to KCP and not yet let go
+	log         txLog
+	trip        rttEstimator
+	ctrl        controller
+	pace        pacer
+	reorder     int           // grows when something taken for lost arrives
+	reorderAt   time.Duration // when that last changed
+	lossAt      time.Duration // when to look for losses again, 0 = never
+	lastAck     time.Duration
+	lastProbe   time.Duration
+	probes      int // since the last acknowledgement
 
 	counts           muxCounts
 	scratch, message []byte

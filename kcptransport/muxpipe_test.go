@@ -41,6 +41,7 @@ type simPath struct {
 	rng      *rand.Rand
 	busyTill time.Duration
 	lastLost bool
+	lastSent time.Duration
 	flying   []packetInFlight
 
 	sent, bytes, lost, overflowed int
@@ -51,7 +52,9 @@ func (p *simPath) send(now time.Duration, data []byte) {
 	p.sent++
 	size := len(data) - 2 + packetOverhead
 	p.bytes += size
-	if p.lastLost = p.rng.Float64() < p.model.loss || p.lastLost && p.rng.Float64() < p.model.burst; p.lastLost {
+	inBurst := p.lastLost && now-p.lastSent < 100*time.Millisecond // what makes bursts does not wait for us
+	p.lastSent = now
+	if p.lastLost = p.rng.Float64() < p.model.loss || inBurst && p.rng.Float64() < p.model.burst; p.lastLost {
 		p.lost++
 		return
 	}
@@ -375,7 +378,7 @@ func (p *muxPair) wantStreams(n int) {
 // dump describes a mux for a failing test.
 func dump(m *mux) string {
 	s := fmt.Sprintf("%+v now %v next %v probe %v loss %v pace %+v handed %d fresh %d resend %d\n", m.stats(), m.now, m.next().Sub(m.start),
-		m.probeAt(), m.lossAt, m.pace, m.handedBytes, m.fresh.bytes(), m.resend.bytes())
+		m.probeAt(), m.lossAt, m.pace, m.handedBytes, m.levels[1].fresh.bytes(), m.levels[1].resend.bytes())
 	for id, c := range m.convs {
 		s += fmt.Sprintf("  conv %d: una %d fed %d edge %d handed %d emitted %d outstanding %d maxAcked %d due %v last update %v; next %d consumed %d window %d\n",
 			id, c.send.una, int32(c.send.fed), c.send.edge, c.send.handed, c.send.emitted, c.send.outstanding, c.send.maxAcked,

@@ -1,11 +1,14 @@
 package kcptransport
 
-import "time"
+import (
+	"math"
+	"time"
+)
 
 const (
-	handPortion  = 16                    // messages a stream hands over before it is another's turn
+	handPortion  = 16                    // segments a stream hands over before it is another's turn, at most
 	pacerQueue   = 12 * time.Millisecond // at most so much waits for the pacer, or KCP would take it for lost
-	pacerMinimum = 32                    // segments that may wait for it in any case
+	pacerMinimum = 8                     // segments that may wait for it in any case
 )
 
 // advance does what time, and the calls of users, made due.
@@ -40,7 +43,8 @@ func (m *mux) advance(now time.Time) {
 func (m *mux) makeReady(c *conversation) {
 	if !c.listed.ready && !c.dead {
 		c.listed.ready = true
-		m.ready = append(m.ready, c)
+		l := c.level()
+		l.ready = append(l.ready, c)
 	}
 }
 
@@ -67,34 +71,20 @@ func (m *mux) activate(c *conversation) {
 
 // fill moves data of users into KCP, as far as the controller and the pacer's queue allow, and lets KCP send.
 func (m *mux) fill() {
-	limit := m.ctrl.window() - m.log.inflight
-	if rate := m.ctrl.rate(); rate > 0 {
-		limit = min(limit, max(int(rate*pacerQueue.Seconds()), pacerMinimum*m.cfg.maxPayload))
+	room := m.ctrl.window() - m.log.inflight // what lower levels have queued takes none from higher ones
+	queue := m.pacerQueue()
+	for i := range m.levels {
+		l := &m.levels[i]
+		room -= l.queued()
+		room -= m.fillLevel(l, max(min(room, queue-l.queued()), l.credit/levelShare-l.queued()))
 	}
-	limit -= m.fresh.bytes() + m.handedBytes
-	quantum := min(m.ctrl.window()/8, handPortion*m.cfg.maxPayload)
-	done := 0
-	for limit > 0 && done < len(m.ready) { // who has more to give gets in line again
-		if c := m.ready[done]; limit < quantum && c.saves() {
-			m.later = append(m.later, c)
-		} else {
-			limit -= m.fillFrom(c, limit)
-		}
-		done++
-	}
-	left := copy(m.ready, m.ready[done:])
-	left += copy(m.ready[left:], m.later)
-	clear(m.ready[left:])
-	m.ready = m.ready[:left]
-	clear(m.later)
-	m.later = m.later[:0]
 	for _, c := range m.flushing {
 		c.listed.flushing = false
 		c.flush()
 	}
 	clear(m.flushing)
 	m.flushing = m.flushing[:0]
-	if limit > 0 && !m.waiting() && m.handedBytes == 0 && !m.held() {
+	if room > 0 && !m.waiting() && m.handedBytes == 0 && !m.held() {
 		m.log.idle()
 	}
 }
@@ -109,20 +99,13 @@ func (m *mux) held() bool {
 	return false
 }
 
-func (m *mux) fillFrom(c *conversation, limit int) int {
-	c.listed.ready = false
-	if c.dead {
-		return 0
+// pacerQueue returns how many bytes of a level may wait for the pacer.
+func (m *mux) pacerQueue() int {
+	rate := m.ctrl.rate()
+	if rate == 0 {
+		return math.MaxInt
 	}
-	n, more := c.handOver(handPortion, limit)
-	if n > 0 {
-		m.flushLater(c)
-		m.activate(c)
-	}
-	if more {
-		m.makeReady(c)
-	}
-	return n
+	return max(int(rate*pacerQueue.Seconds()), pacerMinimum*m.cfg.maxPayload)
 }
 
 // poll appends the segments of one packet that may leave now. It is called until it says that there is none.
@@ -161,49 +144,56 @@ func (m *mux) pollAcks(dst []byte, limit int) (_ []byte, room bool) {
 func (m *mux) pollData(dst []byte, limit int) []byte {
 	m.pace.refill(m.now, m.ctrl.rate())
 	for {
-		q := m.nextQueue()
+		l, q := m.nextQueue()
 		if q == nil {
 			return dst
 		}
 		c, raw := q.front()
-		if q != &m.urgent && !m.pace.allows() || len(dst)+len(raw) > limit {
+		if l != nil && !m.pace.allows() || len(dst)+len(raw) > limit {
 			return dst
 		}
 		start := len(dst)
 		dst = c.transmit(m.now, dst, raw)
 		q.pop()
-		if q == &m.fresh {
+		if l != nil && q == &l.fresh {
 			c.send.inFresh--
 		}
 		if n := len(dst) - start; n > 0 {
 			m.pace.spend(n)
 			m.counts.Sent++
+			if l != nil {
+				m.accountLevel(l, n)
+			}
 		}
 	}
 }
 
-// nextQueue returns the queue whose front is next to leave, nil = nothing waits.
-func (m *mux) nextQueue() *segQueue {
-	switch {
-	case !m.urgent.empty():
-		return &m.urgent
-	case !m.resend.empty():
-		return &m.resend
+// nextQueue returns the queue whose front is next to leave and the level that it belongs to, nil for the urgent one;
+// no queue = nothing waits.
+func (m *mux) nextQueue() (*sendLevel, *segQueue) {
+	if !m.urgent.empty() {
+		return nil, &m.urgent
 	}
-	if len(m.ready) > 0 && m.fresh.bytes() < pacerMinimum/2*m.cfg.maxPayload {
-		m.fill()
-		if !m.urgent.empty() {
-			return &m.urgent
+	for i := range m.levels {
+		if l := &m.levels[i]; len(l.ready) > 0 && l.fresh.bytes() < pacerMinimum/2*m.cfg.maxPayload {
+			m.fill()
+			break
 		}
 	}
-	if m.fresh.empty() {
-		return nil
+	l := m.pickLevel()
+	switch {
+	case !m.urgent.empty():
+		return nil, &m.urgent
+	case l == nil:
+		return nil, nil
+	case !l.resend.empty():
+		return l, &l.resend
 	}
-	return &m.fresh
+	return l, &l.fresh
 }
 
 // waiting reports whether segments wait for the pacer.
-func (m *mux) waiting() bool { return !m.urgent.empty() || !m.resend.empty() || !m.fresh.empty() }
+func (m *mux) waiting() bool { return !m.urgent.empty() || m.pickLevel() != nil }
 
 // next returns when advance has something to do; the zero time = never, unless something happens.
 func (m *mux) next() time.Time {
@@ -239,8 +229,13 @@ func (m *mux) pending() bool {
 	m.mu.Lock()
 	noticed := len(m.noticed) > 0
 	m.mu.Unlock()
-	if noticed || m.handedBytes > 0 || m.waiting() || len(m.ready) > 0 {
+	if noticed || m.handedBytes > 0 || m.waiting() {
 		return !m.closed
+	}
+	for i := range m.levels {
+		if len(m.levels[i].ready) > 0 {
+			return !m.closed
+		}
 	}
 	for _, c := range m.convs {
 		if c.send.outstanding > 0 || c.unsent() {

@@ -293,6 +293,9 @@ func (m *mux) lookAt(s *Stream) {
 		}
 	}
 	wants := s.take()
+	if c.stream == s {
+		c.setLevel(wants.priority.level())
+	}
 	switch {
 	case c.stream != s:
 		return

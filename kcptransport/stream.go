@@ -43,6 +43,7 @@ type streamWants struct {
 	closed    bool // nobody reads or writes here any more
 	reset     bool // drop everything
 	resetCode uint32
+	priority  Priority
 }
 
 var _ net.Conn = (*Stream)(nil)
@@ -190,6 +191,18 @@ func (s *Stream) Reset(code uint32) {
 	s.wanted.reset, s.wanted.resetCode = true, code
 	s.drop(&ResetError{Code: code})
 	s.notify()
+}
+
+// SetPriority says how urgent is what this side sends on the stream, from now on: streams of a higher priority go before
+// those of a lower one, which keep a sixteenth of the rate, and those of the same share it evenly. The peer is not told;
+// it says for itself how urgent its answers are.
+func (s *Stream) SetPriority(p Priority) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.wanted.priority != p {
+		s.wanted.priority = p
+		s.notify()
+	}
 }
 
 // SetDeadline sets the times after which Read and Write give up. The zero time means never.
