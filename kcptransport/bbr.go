@@ -236,6 +236,8 @@ func (b *bbr) window() int {
 	return max(b.product(bbrWindowGain), bbrMinWindow*b.mss)
 }
 
+func (b *bbr) delivery() float64 { return b.bw.max() }
+
 func (b *bbr) rate() float64 {
 	rate := b.bw.max()
 	switch b.state {

@@ -11,6 +11,8 @@ type controller interface {
 	window() int
 	// rate returns at how many bytes a second to send; 0 = as fast as the window allows.
 	rate() float64
+	// delivery returns how many bytes a second the path delivers, as estimated; 0 = not known.
+	delivery() float64
 	// reset forgets what was learned of a path that is no longer used. rtt is what is known of the new one, 0 = nothing.
 	reset(now, rtt time.Duration)
 }

@@ -27,8 +27,10 @@ type linkLoop struct {
 	paths    *pathTable
 	answers  []pathAnswer // to be sent in this turn
 	stats    LinkStats
-	changes  uint64    // of the path in use, that others were told of
-	lastPath Path      // in use at that time
+	changes  uint64 // of the path in use, that others were told of
+	lastPath Path   // in use at that time: what the streams send travels there
+	older    Path   // where what they sent before their last pathChanged did
+	losses   muxCounts
 	shownAt  time.Time // when the counters of the paths were last shown
 	closing  *closing
 	ended    error    // why the loop ends after this turn
@@ -157,7 +159,25 @@ func (k *linkLoop) networkStep(now time.Time) {
 	}
 	k.networkAt, k.networked = time.Time{}, now
 	k.paths.networkChanged(now)
-	k.mux.pathChanged(now, false)
+	k.streamsMove(now, k.lastPath, false)
+}
+
+// streamsMove tells the streams that their data travels by p now, or by the same path through another network.
+func (k *linkLoop) streamsMove(now time.Time, p Path, sameHost bool) {
+	k.countLosses()
+	k.mux.pathChanged(now, sameHost)
+	k.older, k.lastPath = k.lastPath, p
+}
+
+// countLosses enters what the streams found out since it was last called under the paths that they used.
+func (k *linkLoop) countLosses() {
+	m := k.mux.stats()
+	before := m.LostBefore - k.losses.LostBefore
+	k.paths.carried(k.lastPath, m.Lost-k.losses.Lost-before, m.Rate)
+	if before > 0 {
+		k.paths.carried(k.older, before, 0)
+	}
+	k.losses = m.muxCounts
 }
 
 // troubleAt returns when a peer that is silent becomes a trouble that others should know of; zero: it is not silent.
@@ -186,9 +206,8 @@ func (k *linkLoop) followPath(now time.Time) {
 		k.signal, k.signalAt = nil, time.Time{}
 		path, _ := k.paths.current()
 		sameHost := path.Addr.Addr() == k.lastPath.Addr.Addr() && path.Circuit == k.lastPath.Circuit
-		k.mux.pathChanged(now, sameHost)
+		k.streamsMove(now, path, sameHost)
 		k.mux.blocked(false)
-		k.lastPath = path
 	}
 	k.mux.hintRTT(k.paths.rtt()) // until data has measured it
 }
@@ -438,6 +457,7 @@ func (k *linkLoop) publish(now time.Time) {
 	if now.Sub(k.shownAt) >= showPause {
 		k.shownAt, k.paths.dirty = now, true
 	}
+	k.countLosses()
 	m := k.mux.stats()
 	k.stats.DatagramsDropped = k.link.datagrams.dropped.Load()
 	k.stats.Streams, k.stats.PacketsLost, k.stats.Loss, k.stats.DeliveryRate = m.Streams, m.Lost, m.Loss, m.Rate

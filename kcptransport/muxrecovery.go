@@ -67,6 +67,9 @@ func (m *mux) reorderWindow() time.Duration {
 func (m *mux) findLosses() {
 	m.lossAt = m.log.detect(m.now, m.trip.smoothed, m.reorderWindow(), func(t *transmission) {
 		m.counts.Lost++
+		if t.epoch != m.log.epoch {
+			m.counts.LostBefore++
+		}
 		if c := m.convs[t.conv]; c != nil {
 			c.lost(t)
 		}

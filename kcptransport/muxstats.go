@@ -5,6 +5,7 @@ import "time"
 // muxCounts are counters since the mux began, in segments.
 type muxCounts struct {
 	Sent, Retransmitted, Lost, Spurious, Received, Duplicates uint64
+	LostBefore                                                uint64 // of Lost: sent before the last pathChanged
 	Overrun                                                   uint64 // beyond the window
 	Hostile                                                   uint64 // malformed, or out of any range
 	Probes                                                    uint64
@@ -18,14 +19,14 @@ type muxStats struct {
 	SRTT, MinRTT time.Duration // 0 = not measured
 	InFlight     int           // bytes
 	Window       int           // bytes that may be in flight
-	Rate         float64       // bytes a second at which data leaves, 0 = not known
+	Rate         float64       // bytes a second that arrive while there is enough to send, 0 = not known
 	Loss         float64       // part of the segments that were lost, 0 to 1
 }
 
 func (m *mux) stats() muxStats {
 	s := muxStats{
 		muxCounts: m.counts, Streams: len(m.convs), SRTT: m.trip.smoothed, MinRTT: m.trip.min, InFlight: m.log.inflight,
-		Window: m.ctrl.window(), Rate: m.ctrl.rate(),
+		Window: m.ctrl.window(), Rate: m.ctrl.delivery(),
 	}
 	if m.convs[0] != nil {
 		s.Streams--

@@ -91,10 +91,11 @@ func (r PathReason) String() string {
 type PathCounts struct {
 	PacketsSent, PacketsReceived uint64
 	BytesSent, BytesReceived     uint64
+	PacketsLost                  uint64 // stream segments sent on it that had to be sent again
 }
 
 // PathInfo describes one path of a link at one moment. Its counters, and LastHeard, are at most 100 ms behind while
-// packets come or go.
+// packets come or go; those of the last 100 ms before a pause may be missing.
 type PathInfo struct {
 	Path      Path
 	State     PathState
@@ -107,4 +108,8 @@ type PathInfo struct {
 	LastHeard time.Time      // when something authentic came by it; the zero time when never
 	Observed  netip.AddrPort // our own address as the peer sees it on this path; invalid when not known
 	PathCounts
+
+	// DeliveryRate is how many bytes of stream segments the path takes in a second, as the controller estimated when the
+	// path was last in use; 0 when it does not know.
+	DeliveryRate float64
 }

@@ -79,12 +79,14 @@ type pathEntry struct {
 	granted   int       // bytes that may be sent besides, because the peer told the address itself
 	proven    bool      // the peer is known to be at the address: it answered a probe or the handshake there
 	full      bool      // a packet of full size got there, and the answer back
+	smalls    int       // answers that were too small to make it full
 	padNext   bool      // the next probe is to be of full size whether or not that is known
 	cut       bool      // the last probe was smaller than it should be, for want of room
 	early     bool      // data was sent there ahead of all validation
 	shows     int       // probes of full size that are still to follow, because the peer sees us elsewhere than before
 	reason    PathReason
 	counts    PathCounts
+	rate      float64 // bytes a second of stream segments, as estimated while it was in use
 }
 
 // room is how many bytes may be sent on the path now: without limit to an address that is proven.
@@ -332,7 +334,8 @@ func (t *pathTable) leaving() bool {
 	if t.inUse == nil || t.inUse.suspect.IsZero() {
 		return false
 	}
-	return slices.ContainsFunc(t.paths, func(e *pathEntry) bool { return !e.validated.IsZero() && e.suspect.IsZero() })
+	anyFull := t.anyFull()
+	return slices.ContainsFunc(t.paths, func(e *pathEntry) bool { return e.suspect.IsZero() && e.mayCarry(t, anyFull) })
 }
 
 // networkChanged doubts everything: our own address is another one now, perhaps. Probes of full size show the peer
@@ -342,6 +345,17 @@ func (t *pathTable) networkChanged(now time.Time) {
 		if !e.validated.IsZero() {
 			t.doubt(now, now, e, ReasonNetwork)
 			e.probeAt, e.padNext, e.tries = now, true, 0
+		}
+	}
+}
+
+// carried records what the streams found out about a path that they used: how many segments more it lost, and how fast
+// it delivers, 0 when that is not known.
+func (t *pathTable) carried(p Path, lost uint64, rate float64) {
+	if e := t.find(p); e != nil {
+		e.counts.PacketsLost += lost
+		if rate > 0 {
+			e.rate = rate
 		}
 	}
 }
@@ -397,6 +411,10 @@ func (t *pathTable) answered(now time.Time, p Path, token uint64, observed netip
 	switch {
 	case e.full || !e.validated.IsZero():
 		t.validate(now, e, ReasonAnswered)
+		if !e.full && e.smalls < maxTries {
+			e.probeAt = now.Add(e.patience() << e.smalls)
+			e.smalls++
+		}
 	default: // it answers, but will it carry full packets, there and back?
 		e.probeAt, e.tries = now, 0
 	}
@@ -444,7 +462,7 @@ func (t *pathTable) info(e *pathEntry) PathInfo {
 	i := PathInfo{
 		Path: e.path, State: PathProbing, Reason: e.reason, InUse: e == t.inUse,
 		RTT: e.srtt, RTTVar: e.rttVar, MinRTT: e.minRTT, Since: e.validated, LastHeard: e.heardAt, Observed: e.observed,
-		PathCounts: e.counts,
+		PathCounts: e.counts, DeliveryRate: e.rate,
 	}
 	switch {
 	case e.validated.IsZero():

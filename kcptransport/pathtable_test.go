@@ -469,3 +469,36 @@ func TestPathTableLeavesDeadPathInTime(t *testing.T) {
 		}
 	})
 }
+
+// A path on which only a handshake was completed, with small packets, does not take over from one that carries full
+// packets, however much faster it looks: not before it has answered a probe of full size at that size.
+func TestPathTableHandshakeIsNotProofOfSize(t *testing.T) {
+	for _, inDoubt := range []bool{false, true} {
+		tt := establishedTable(t)
+		tt.now = tt.now.Add(minDwell)
+		tt.handshaken(tt.now, testPath(2), time.Millisecond, netip.AddrPort{})
+		if inDoubt {
+			tt.doubt(tt.now, tt.now.Add(-time.Second), tt.inUse, ReasonSilence)
+		}
+		tt.step()
+		tt.wantInUse(testPath(1))
+		i := len(tt.probe) - 1
+		if !tt.probe[i].padded || tt.probe[i].path != testPath(2) {
+			t.Fatalf("probes %v, want one of full size on the new path", tt.probe)
+		}
+		tt.now = tt.now.Add(time.Millisecond)
+		tt.answered(tt.now, testPath(2), tt.probe[i].token, netip.AddrPort{}, smallProbeSize)
+		tt.step()
+		tt.wantInUse(testPath(1))
+		if tt.leaving() {
+			t.Error("data waits for a path that may not carry it")
+		}
+		tt.now = tt.now.Add(minProbeWait)
+		tt.step()
+		i = len(tt.probe) - 1
+		tt.now = tt.now.Add(time.Millisecond)
+		tt.answered(tt.now, testPath(2), tt.probe[i].token, netip.AddrPort{}, 1232)
+		tt.step()
+		tt.wantInUse(testPath(2))
+	}
+}

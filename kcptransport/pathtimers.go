@@ -134,12 +134,12 @@ func (t *pathTable) warmAt(e *pathEntry) time.Time {
 // choose applies choosePath to the table.
 func (t *pathTable) choose(now time.Time) {
 	var buf [maxPaths]pathView
-	views, inUse := buf[:0], -1
+	views, inUse, anyFull := buf[:0], -1, t.anyFull()
 	for i, e := range t.paths {
 		if e == t.inUse {
 			inUse = i
 		}
-		views = append(views, pathView{path: e.path, works: !e.validated.IsZero(), suspect: e.suspect, rtt: e.minRTT})
+		views = append(views, pathView{path: e.path, works: e.mayCarry(t, anyFull), suspect: e.suspect, rtt: e.minRTT})
 	}
 	choice, again := choosePath(views, inUse, t.since, now)
 	t.again = again
@@ -149,6 +149,17 @@ func (t *pathTable) choose(now time.Time) {
 	t.inUse, t.since = t.paths[choice], now
 	t.changes++
 	t.dirty = true
+}
+
+// anyFull reports whether some path is known to carry full packets.
+func (t *pathTable) anyFull() bool {
+	return slices.ContainsFunc(t.paths, func(e *pathEntry) bool { return e.full && !e.validated.IsZero() })
+}
+
+// mayCarry reports whether e is worth choosing: it is validated, and known to carry full packets both ways. One on which
+// only a handshake was completed has to do while there is no better.
+func (e *pathEntry) mayCarry(t *pathTable, anyFull bool) bool {
+	return !e.validated.IsZero() && (e.full || e == t.inUse || !anyFull)
 }
 
 // next returns when step has something to do, the zero time when nothing is planned.
