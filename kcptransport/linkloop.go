@@ -338,6 +338,7 @@ func (k *linkLoop) receive(now time.Time, p *inPacket, out *outBatch) {
 	}
 	k.stats.PacketsReceived++
 	k.stats.BytesReceived += uint64(len(packet))
+	s.used = now
 	if s.heard.IsZero() {
 		s.heard, s.finish, s.finishAt = now, nil, time.Time{}
 		k.paths.dirty = true // Initiator may have changed

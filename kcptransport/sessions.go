@@ -24,6 +24,7 @@ type session struct {
 	next                    uint64    // packet number to use next
 	initiator               bool      // this side began
 	heard                   time.Time // the first packet of the peer that opened under these keys; zero: none
+	used                    time.Time // the last one
 	finish                  []byte    // XX3, until heard
 	finishAt                time.Time // when to confirm the session again; zero: the peer was heard
 }
@@ -75,46 +76,50 @@ func (l *sessions) better(s, old *session) bool {
 	return s.initiator == l.lower
 }
 
-// add enters a session and returns one that had to give way for it, or nil.
+// add enters a session and returns one that had to give way for it, or nil: the one that was of no use for longest.
 func (l *sessions) add(s *session) (dropped *session) {
 	if len(l.list) == maxSessions {
-		i := 0
-		if l.list[0] == l.best() {
-			i = 1
+		best := l.best()
+		for _, s := range l.list {
+			if s != best && (dropped == nil || later(s.since, s.used).Before(later(dropped.since, dropped.used))) {
+				dropped = s
+			}
 		}
-		dropped = l.list[i]
-		l.list = slices.Delete(l.list, i, i+1)
+		l.remove(dropped)
 	}
 	l.list = append(l.list, s)
 	return dropped
 }
 
-// retire removes and returns a session that was replaced long enough ago, or nil.
-func (l *sessions) retire(now time.Time) *session {
-	i := l.retiring()
-	if i < 0 || now.Before(l.best().heard.Add(sessionRetirement)) {
-		return nil
-	}
-	s := l.list[i]
-	l.list = slices.Delete(l.list, i, i+1)
-	return s
+func (l *sessions) remove(s *session) {
+	l.list = slices.DeleteFunc(l.list, func(other *session) bool { return other == s })
 }
 
-// retiring returns the index of a session that is to be retired, or -1.
-func (l *sessions) retiring() int {
+// retire removes and returns a session that was replaced long enough ago, or nil.
+func (l *sessions) retire(now time.Time) *session {
+	for _, s := range l.list {
+		if at := l.retireAt(s); !at.IsZero() && !now.Before(at) {
+			l.remove(s)
+			return s
+		}
+	}
+	return nil
+}
+
+// retireAt returns when s may go; zero: not yet. It stays while the peer uses it: the peer may not agree that another
+// one is better, because it saw the two begin at other times.
+func (l *sessions) retireAt(s *session) time.Time {
 	best := l.best()
-	return slices.IndexFunc(l.list, func(s *session) bool {
-		return best.since.Sub(s.since) > guessTime && !best.heard.IsZero()
-	})
+	if best.heard.IsZero() || best.since.Sub(s.since) <= guessTime {
+		return time.Time{}
+	}
+	return later(best.heard, s.used).Add(sessionRetirement)
 }
 
 // next returns when there is something to confirm or to retire.
 func (l *sessions) next() (at time.Time) {
 	for _, s := range l.list {
-		at = earlier(at, s.finishAt)
-	}
-	if len(l.list) > 1 && l.retiring() >= 0 {
-		at = earlier(at, l.best().heard.Add(sessionRetirement))
+		at = earlier(at, earlier(s.finishAt, l.retireAt(s)))
 	}
 	return at
 }
