@@ -34,8 +34,16 @@ type ttlWriter interface {
 }
 
 // settler is implemented by the sockets of simulated networks whose outcome must not depend on which goroutine runs
-// first. Settle returns when everybody else has done what there is to do at this instant of virtual time; a loop calls
-// it before each turn.
+// first. Each loop calls the function that Settler returns before its turns; it returns when everybody else has done what
+// there is to do at this instant of virtual time.
 type settler interface {
-	Settle()
+	Settler() func()
+}
+
+// newSettle returns what a new loop of the endpoint calls before its turns.
+func (e *Endpoint) newSettle() func() {
+	if conn, ok := e.cfg.Conn.(settler); ok {
+		return conn.Settler()
+	}
+	return func() {}
 }

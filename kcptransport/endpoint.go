@@ -23,7 +23,6 @@ type Endpoint struct {
 	local     netip.AddrPort
 	table     *linkTable
 	shaker    *handshaker
-	settle    func()       // see settler
 	queued    atomic.Int64 // packets in all inboxes
 	accepts   chan *Link
 	reading   sync.WaitGroup
@@ -46,10 +45,6 @@ func Listen(cfg Config) (*Endpoint, error) {
 		accepts: make(chan *Link, acceptBacklog),
 		closing: make(chan struct{}),
 		closed:  make(chan struct{}),
-		settle:  func() {},
-	}
-	if conn, ok := cfg.Conn.(settler); ok {
-		e.settle = conn.Settle
 	}
 	if a, ok := cfg.Conn.LocalAddr().(*net.UDPAddr); ok {
 		a := a.AddrPort()

@@ -108,6 +108,7 @@ func (h *handshaker) stop() {
 }
 
 func (h *handshaker) run() {
+	settle := h.e.newSettle()
 	timer := time.NewTimer(never)
 	defer timer.Stop()
 	var spare []shakeMessage
@@ -116,7 +117,7 @@ func (h *handshaker) run() {
 		case <-h.inbox.wake:
 		case <-timer.C:
 		}
-		h.e.settle()
+		settle()
 		packets, messages, _ := h.inbox.take(spare)
 		now := time.Now()
 		for _, m := range messages {

@@ -84,6 +84,10 @@ func (b *inbox[M]) deliver(list *packetList) {
 // take empties the inbox. messages is lent until the next call; spare is the slice of the call before.
 func (b *inbox[M]) take(spare []M) (packets packetList, messages []M, dropped uint64) {
 	clear(spare)
+	select {
+	case <-b.wake: // what it tells of is taken now
+	default:
+	}
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	packets, messages = b.packets, b.messages

@@ -21,6 +21,7 @@ const (
 type linkLoop struct {
 	link     *Link
 	ep       *Endpoint
+	settle   func() // see settler
 	mux      *mux
 	sessions sessions
 	rekeyed  time.Time // when new keys were last asked for
@@ -63,7 +64,7 @@ func newLinkLoop(l *Link, token func() uint64, now time.Time) *linkLoop {
 		keepAlive -= keepAlive / 16 // one side asks first, and with its answer the other one has nothing to ask
 	}
 	return &linkLoop{
-		link: l, ep: l.ep, mux: l.mux,
+		link: l, ep: l.ep, settle: l.ep.newSettle(), mux: l.mux,
 		sessions: sessions{lower: lower},
 		paths:    newPathTable(now, keepAlive, l.ep.cfg.MaxPacket, token),
 	}
@@ -81,7 +82,7 @@ func (k *linkLoop) run() {
 		case <-timer.C:
 			deadline = time.Time{}
 		}
-		k.ep.settle()
+		k.settle()
 		packets, messages, dropped := k.link.inbox.take(spare)
 		k.stats.QueueDropped += dropped
 		k.turn(time.Now(), &packets, messages)
@@ -114,7 +115,7 @@ func (k *linkLoop) turn(now time.Time, packets *packetList, messages []linkMessa
 	if k.ended == nil {
 		if got {
 			k.mux.endBatch(now)
-			k.ep.settle() // what the application does with it leaves with the acknowledgement, or after it
+			k.settle() // what the application does with it leaves with the acknowledgement, or after it
 		}
 		k.checkPeer(now)
 	}

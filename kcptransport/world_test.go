@@ -98,7 +98,7 @@ func (x *node) start(seed byte) {
 	if err != nil {
 		x.w.Fatal(err)
 	}
-	x.cfg.Conn, x.cfg.Rand = settledConn{conn}, seeded(seed)
+	x.cfg.Conn, x.cfg.Rand = conn.Settled(), seeded(seed)
 	if x.Endpoint, err = Listen(x.cfg); err != nil {
 		x.w.Fatal(err)
 	}
@@ -296,8 +296,3 @@ func (w *world) wantEnd(l *Link, d time.Duration) error {
 	}
 	return nil
 }
-
-// settledConn makes the outcome of a test depend on its seeds alone.
-type settledConn struct{ *netsim.Conn }
-
-func (settledConn) Settle() { <-time.After(1) }

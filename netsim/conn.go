@@ -25,6 +25,8 @@ type Conn struct {
 	inReady  bool // is in the network's list of those to be woken
 	closed   bool
 	dies     int64 // when its host crashes, or never
+	settled  bool  // see SettledConn
+	loops    int
 	deadline deadlines
 }
 
@@ -57,6 +59,9 @@ func (c *Conn) deliver(at int64, p *packet) {
 	c.queue.push(p)
 	if !c.inReady {
 		c.inReady = true
+		if c.settled {
+			n.wakeAt = at + at&1
+		}
 		n.ready = append(n.ready, c)
 	}
 }

@@ -49,6 +49,10 @@
 // and [Host.Move] change addresses, [Router.Rebind] and [Router.Reboot] lose mappings,
 // [Host.Pause] stops a machine until [Host.Resume], [Host.Crash] until [Host.Start].
 //
+// A program of many goroutines with timers of their own is another matter: a
+// [SettledConn] has its loops take turns, so that its outcome, too, depends on the
+// seed alone.
+//
 // What is left to the program that runs in the network:
 //   - What it decides by chance, it must take from a seeded source.
 //   - Goroutines that write to one destination through one socket at one instant

@@ -12,6 +12,13 @@ import (
 // Config configures a network. The zero value will do.
 type Config struct {
 	Seed uint64 // decides loss, jitter and random ports
+
+	// Wait is called by each [SettledConn] when a loop has its turn, so that it begins
+	// only after everything else of that instant, such as the timers of the program.
+	// Give it testing/synctest.Wait, and call that nowhere else in the bubble. Without
+	// it, what the program does by timers of its own may race turns, when they
+	// fire at the very nanosecond of one.
+	Wait func()
 }
 
 // A Network is one virtual internet. Its methods, and those of everything in
@@ -20,6 +27,7 @@ type Network struct {
 	mu        sync.Mutex // guards everything below and everything in the network
 	start     time.Time
 	rand      *rand.Rand
+	wait      func()
 	internet  *Segment
 	hosts     []*Host
 	changes   changes
@@ -29,6 +37,8 @@ type Network struct {
 	ready     []*Conn // that got packets in this turn
 	partition map[[2]*Host]bool
 	captures  []*capture
+	wakeAt    int64 // and when they may know
+	turns     turns
 	ledger    ledger
 	closed    bool
 
@@ -40,6 +50,7 @@ type Network struct {
 func New(cfg Config) *Network {
 	n := &Network{
 		start:     time.Now(),
+		wait:      cfg.Wait,
 		rand:      rand.New(rand.NewPCG(cfg.Seed, 0x78707067)),
 		partition: map[[2]*Host]bool{},
 		wake:      make(chan struct{}, 1),

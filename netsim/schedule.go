@@ -46,6 +46,8 @@ func (n *Network) turn() (next int64) {
 	for {
 		change, write, arrival := n.changes.due(), n.outbox.due(), n.arrivals.due()
 		switch next = min(change, write, arrival); {
+		case next > now && n.wakeAt > now:
+			return min(next, n.wakeAt)
 		case next > now:
 			n.wakeReaders()
 			return next

@@ -58,7 +58,7 @@ func newNode(p Place, cfg nodeConfig) (*node, error) {
 	}
 	n.intro = relaymesh.NewIntroducer(relaymesh.IntroducerConfig{Open: n.openIntroduced})
 	n.ep, err = kcptransport.Listen(kcptransport.Config{
-		Conn: p.Conn, Identity: identity, App: "scenario", Rand: random,
+		Conn: p.socket(), Identity: identity, App: "scenario", Rand: random,
 		Candidates: n.gatherer.Candidates, OnSTUN: n.onSTUN,
 	})
 	if err != nil {

@@ -8,6 +8,7 @@ import (
 	"slices"
 	"time"
 
+	"github.com/2xppg/xppg/kcptransport"
 	"github.com/2xppg/xppg/netsim"
 )
 
@@ -24,10 +25,20 @@ type Place struct {
 	Host   *netsim.Host
 	Conn   *netsim.Conn
 	Router *netsim.Router // the one that A's or B's own network is behind; nil at an open place
+
+	settled bool
 }
 
 // Addrs returns the addresses of the host.
 func (p Place) Addrs() []netip.Addr { return p.Host.Addrs() }
+
+// socket returns the socket as it is for the node at this place.
+func (p Place) socket() kcptransport.PacketConn {
+	if p.settled {
+		return p.Conn.Settled()
+	}
+	return p.Conn
+}
 
 // local returns the address of the socket.
 func (p Place) local() netip.AddrPort { return netip.AddrPortFrom(netip.IPv6Unspecified(), port) }
@@ -51,6 +62,10 @@ type WorldConfig struct {
 	Rate   int64         // of the access of A and B, bits per second; 0: no limit
 	IPv6   bool          // A and B have IPv6, behind firewalls that filter as their NATs do
 	SameIP bool          // B is in the network of A; the kind of B does not matter
+
+	// Wait, which is synctest.Wait, is for virtual time: with it the seed alone decides how a story goes, packet for
+	// packet. See netsim.Config.
+	Wait func()
 }
 
 func (c WorldConfig) withDefaults() (WorldConfig, error) {
@@ -79,7 +94,7 @@ func NewWorld(cfg WorldConfig) (*World, error) {
 	if err != nil {
 		return nil, err
 	}
-	w := &World{Net: netsim.New(netsim.Config{Seed: cfg.Seed})}
+	w := &World{Net: netsim.New(netsim.Config{Seed: cfg.Seed, Wait: cfg.Wait})}
 	w.R.Host = w.Net.NewHost("introducer", w.Net.Internet(), netsim.Link{}, introducerAddrs...)
 	w.S.Host = w.Net.NewHost("second", w.Net.Internet(), netsim.Link{}, secondAddrs...)
 	home := w.place(cfg, &w.A, "a", cfg.A, 1)
@@ -92,6 +107,7 @@ func NewWorld(cfg WorldConfig) (*World, error) {
 		w.place(cfg, &w.B, "b", Open, 2)
 	}
 	for _, p := range []*Place{&w.A, &w.B, &w.R, &w.S} {
+		p.settled = cfg.Wait != nil
 		if p.Conn, err = p.Host.ListenUDP(p.local()); err != nil {
 			return nil, errors.Join(fmt.Errorf("scenario: %w", err), w.Net.Close())
 		}
