@@ -46,7 +46,8 @@ type Config struct {
 	// it knows to ask.
 	OnTrouble func(*Link)
 
-	// KeepAlive is the pause in sending after which a packet is sent to keep the path open. Default 25 s.
+	// KeepAlive is the pause in sending after which a packet is sent to keep the path open. Default 29 s,
+	// because there are NATs that forget after 30 s.
 	KeepAlive time.Duration
 
 	// DeadAfter is how long a peer that does not answer is asked before the link ends. Default 30 s. A peer that
@@ -67,7 +68,7 @@ type Config struct {
 }
 
 const (
-	defaultKeepAlive        = 25 * time.Second
+	defaultKeepAlive        = 29 * time.Second
 	defaultDeadAfter        = 30 * time.Second
 	defaultHandshakeTimeout = 10 * time.Second
 	defaultMaxLinks         = 4096

@@ -10,7 +10,7 @@ const (
 	// kcpReserve is how many acknowledged segments are kept back from the kcp package. It lets segments go at once only
 	// when an acknowledgement moves its window, otherwise every 10 ms; with some in reserve, a small write moves the
 	// window by one and leaves at once. A conversation begins with a full reserve: its first kcpReserve segments never
-	// leave this side, so that sequence numbers on the wire are those of the kcp package less kcpReserve.
+	// leave this side, so that sequence numbers on the wire are those of the kcp package less kcpReserve, plus sendBase.
 	kcpReserve = 32
 	kcpKept    = 128 // how far the reserve may grow
 
@@ -32,8 +32,8 @@ const (
 type conversation struct {
 	mux    *mux
 	id     uint32
-	kcp    *kcp.KCP
-	stream *Stream // nil for control, and until the peer's opening message came
+	kcp    *kcp.KCP // nil while it has nothing to do
+	stream *Stream  // nil for control, and until the peer's opening message came
 	dead   bool
 
 	// listed says in which of the mux's lists the conversation is.
@@ -43,6 +43,8 @@ type conversation struct {
 
 	send sending
 	recv receiving
+
+	sendBase, recvBase uint32 // wire numbers at which the machine began
 
 	lastUpdate time.Duration
 	primed     bool          // the reserve was filled,
@@ -61,12 +63,7 @@ func newConversation(m *mux, id uint32) *conversation {
 	c.widen(recvWindowNew)
 	c.recv.announced = c.recv.window // whatever is sent first tells it
 	c.send.edge = recvWindowMin
-	c.kcp = kcp.NewKCP(id, c.output)
-	c.kcp.NoDelay(1, int(kcpTick/time.Millisecond), 2, 1)
-	c.kcp.WndSize(sendSpan+kcpKept, recvWindowMax)
-	c.kcp.SetMtu(m.cfg.maxPayload)
-	c.send.fed = ^uint32(kcpReserve - 1) // -kcpReserve in wire numbers
-	c.send.marked = c.send.fed
+	c.startAnew()
 	return c
 }
 
@@ -79,6 +76,7 @@ func (c *conversation) prime() {
 	c.update()
 	c.priming = false
 	c.markReserve()
+	c.tellWindow()
 }
 
 // The segments that are made up for the machine. Numbers are wire numbers.
@@ -86,12 +84,15 @@ func (c *conversation) prime() {
 // inject gives made-up segments to the machine. fresh says that the window in them is the peer's newest.
 func (c *conversation) inject(segments []byte, fresh bool) {
 	c.mux.scratch = segments[:0]
+	if c.kcp == nil {
+		return
+	}
 	c.kcp.Input(segments, fresh, false)
 }
 
 func (c *conversation) made(dst []byte, cmd uint8, sn, ts, una uint32) []byte {
 	wnd := max(int32(c.send.edge-una), 0)
-	return appendSegmentHeader(dst, c.id, cmd, uint16(min(wnd, 0x7fff)), ts, sn+kcpReserve, una+kcpReserve)
+	return appendSegmentHeader(dst, c.id, cmd, uint16(min(wnd, 0x7fff)), ts, sn+kcpReserve-c.sendBase, una+kcpReserve-c.sendBase)
 }
 
 // past is a time stamp of the kcp package before which nothing was sent.
@@ -188,7 +189,7 @@ func (c *conversation) output(buf []byte, size int) {
 				c.letGo(seg)
 			}
 		case kcpAck:
-			c.acknowledge(seg.sn, seg.ts)
+			c.acknowledge(seg.sn+c.recvBase, seg.ts)
 		}
 	}
 }

@@ -86,7 +86,10 @@ func (c *conversation) onPush(seg kcpSegment) error {
 		c.mux.counts.Duplicates++
 	}
 	r.pushed = true
-	binary.LittleEndian.PutUint32(seg.raw[kcpOffUna:], c.send.fed+kcpReserve) // una is ours to tell
+	c.mux.stir()
+	c.awaken()
+	binary.LittleEndian.PutUint32(seg.raw[kcpOffSN:], seg.sn-c.recvBase)
+	binary.LittleEndian.PutUint32(seg.raw[kcpOffUna:], c.send.fed+kcpReserve-c.sendBase) // una is ours to tell
 	c.kcp.Input(seg.raw, false, false)
 	return nil
 }
@@ -156,7 +159,7 @@ func (c *conversation) drain() {
 		if c.stream != nil && !c.stream.room() {
 			break
 		}
-		n := c.kcp.Recv(c.mux.message)
+		n := c.kcp.Recv(c.mux.messageBuffer())
 		if n < 0 {
 			break
 		}

@@ -89,7 +89,7 @@ func (s *sending) done() bool { return s.stopped || s.ended && before(s.endSN, s
 // handOver gives the machine messages until it has limit bytes or more, and returns how many bytes they will be on the
 // wire. more says that there was more to give.
 func (c *conversation) handOver(limit int) (total int, more bool) {
-	buf := c.mux.message[:c.mux.cfg.maxPayload-kcpHeaderLen]
+	buf := c.mux.messageBuffer()[:c.mux.cfg.maxPayload-kcpHeaderLen]
 	for total < limit {
 		if !c.send.open() {
 			c.send.backlog = c.unsent()
@@ -104,6 +104,7 @@ func (c *conversation) handOver(limit int) (total int, more bool) {
 		if size == 0 {
 			return total, false
 		}
+		c.awaken()
 		if !c.primed {
 			c.prime()
 		}
@@ -174,7 +175,7 @@ func (c *conversation) unsent() bool {
 // letGo takes a data segment from the machine: a new one goes to the pacer; whether an old one is needed again is for
 // us to say.
 func (c *conversation) letGo(seg kcpSegment) {
-	sn := seg.sn - kcpReserve
+	sn := seg.sn - kcpReserve + c.sendBase
 	binary.LittleEndian.PutUint32(seg.raw[kcpOffSN:], sn)
 	s := &c.send
 	if sn == s.emitted {
@@ -218,6 +219,7 @@ func (c *conversation) transmit(now time.Duration, dst, raw []byte) []byte {
 		c.send.tail, c.send.tailSN = append(c.send.tail[:0], raw...), sn
 	}
 	st.tx = c.mux.log.send(now, c.id, sn, binary.LittleEndian.Uint32(raw[kcpOffTS:]), len(raw))
+	c.mux.stir()
 	start := len(dst)
 	dst = append(dst, raw...)
 	c.stamp(dst[start:], st.tx)

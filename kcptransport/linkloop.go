@@ -61,7 +61,7 @@ func newLinkLoop(l *Link, token func() uint64, now time.Time) *linkLoop {
 	keepAlive := l.ep.cfg.KeepAlive
 	lower := l.ep.ID().Compare(l.peer) < 0
 	if lower {
-		keepAlive -= keepAlive / 16 // one side asks first, and with its answer the other one has nothing to ask
+		keepAlive -= keepAlive / 32 // one side asks first, and with its answer the other one has nothing to ask
 	}
 	return &linkLoop{
 		link: l, ep: l.ep, settle: l.ep.newSettle(), mux: l.mux,

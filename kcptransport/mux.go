@@ -74,6 +74,8 @@ type mux struct {
 	lastProbe   time.Duration
 	probes      int // since the last acknowledgement
 
+	stirred          time.Duration // when data last moved
+	rested           bool          // since then memory was given back
 	counts           muxCounts
 	scratch, message []byte
 
@@ -99,13 +101,13 @@ func newMux(cfg muxConfig) *mux {
 	}
 	cfg.maxPayload = min(max(cfg.maxPayload, 128), kcpMaxSegment) // the kcp package panics on longer ones
 	m := &mux{
-		cfg: cfg, start: cfg.now, convs: make(map[uint32]*conversation), message: make([]byte, kcpMaxSegment),
+		cfg: cfg, start: cfg.now, convs: make(map[uint32]*conversation), rested: true,
 		acceptC: make(chan struct{}, 1), done: make(chan struct{}), ctrl: cfg.control, pace: pacer{credit: pacingMin},
 	}
 	if m.ctrl == nil {
 		m.ctrl = newBBR(cfg.maxPayload)
 	}
-	m.log.init()
+	m.log.oldest, m.log.next = 1, 1
 	return m
 }
 
@@ -201,6 +203,14 @@ func (m *mux) close(err error) {
 		}
 		m.release(c)
 	}
+}
+
+// messageBuffer returns room for one message.
+func (m *mux) messageBuffer() []byte {
+	if m.message == nil {
+		m.message = make([]byte, kcpMaxSegment)
+	}
+	return m.message
 }
 
 func (m *mux) setNow(now time.Time) {

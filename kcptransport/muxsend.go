@@ -36,6 +36,9 @@ func (m *mux) advance(now time.Time) {
 	}
 	clear(m.resting)
 	m.fill()
+	if at := m.restAt(); at != 0 && at <= m.now {
+		m.rest()
+	}
 }
 
 // The lists. A conversation is in each at most once.
@@ -200,7 +203,7 @@ func (m *mux) next() time.Time {
 	if m.closed || m.noPath {
 		return time.Time{}
 	}
-	t := earliest(m.lossAt, m.probeAt())
+	t := earliest(earliest(m.lossAt, m.probeAt()), m.restAt())
 	if m.waiting() {
 		t = earliest(t, m.pace.when())
 	}

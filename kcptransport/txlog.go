@@ -35,7 +35,7 @@ const (
 // what is in flight, the delivery rate (draft-cheng-iccrg-delivery-rate-estimation) and what is lost (RFC 8985). It has
 // no clock: now is the time since the mux began.
 type txLog struct {
-	ring         []transmission // transmission num is at num % len(ring)
+	ring         []transmission // transmission num is at num % len(ring); nil while there is none
 	oldest, next uint32         // those before oldest have been decided
 
 	inflight  int   // bytes sent whose fate is open
@@ -63,15 +63,13 @@ type txBatch struct {
 	spurious    int           // transmissions taken for lost that arrived
 }
 
-func (l *txLog) init() {
-	l.ring = make([]transmission, txLogMin)
-	l.oldest, l.next = 1, 1
-}
-
 func (l *txLog) at(num uint32) *transmission { return &l.ring[num&uint32(len(l.ring)-1)] }
 
 // get returns transmission num if it is remembered.
 func (l *txLog) get(num uint32) *transmission {
+	if len(l.ring) == 0 {
+		return nil
+	}
 	if t := l.at(num); t.num == num && num != 0 && before(num, l.next) {
 		return t
 	}
@@ -107,7 +105,7 @@ func (l *txLog) makeRoom() {
 		return
 	}
 	old := l.ring
-	l.ring = make([]transmission, 2*len(old))
+	l.ring = make([]transmission, max(2*len(old), txLogMin))
 	for i := range old {
 		if t := &old[i]; t.num != 0 {
 			*l.at(t.num) = *t

@@ -11,7 +11,7 @@ const ms = time.Millisecond
 
 func newTxLog() *txLog {
 	l := new(txLog)
-	l.init()
+	l.oldest, l.next = 1, 1
 	return l
 }
 

@@ -1,0 +1,87 @@
+package kcptransport
+
+import (
+	"flag"
+	"runtime"
+	"testing"
+	"time"
+)
+
+var idleNodes = flag.Int("idle", 8, "nodes of TestIdleCost, each linked to all others; 46 make 1,035 links")
+
+// What a link costs that was used and then has nothing to do: memory, packets, time of the processor.
+func TestIdleCost(t *testing.T) {
+	t.Run("link", func(t *testing.T) { testIdleCost(t, func(w *world, l *Link) { w.wantEcho(l) }) })
+	t.Run("open stream", func(t *testing.T) {
+		testIdleCost(t, func(w *world, l *Link) { w.wantEchoOn(w.open(l, "echo"), []byte("a message")) })
+	})
+	t.Run("after a megabyte", func(t *testing.T) {
+		if *idleNodes > 20 {
+			t.Skip("takes long")
+		}
+		testIdleCost(t, func(w *world, l *Link) { w.wantEchoOn(w.open(l, "echo"), make([]byte, 1<<20)) })
+	})
+}
+
+func testIdleCost(t *testing.T, use func(w *world, l *Link)) {
+	quiet := 10 * time.Minute
+	if *idleNodes > 20 {
+		quiet = time.Hour
+	}
+	inWorld(t, 40*time.Millisecond, func(w *world) {
+		var nodes []*node
+		for i := range *idleNodes {
+			n := w.node(byte(i + 1))
+			nodes = append(nodes, n)
+			go func() {
+				for {
+					l, err := n.Accept(w.ctx)
+					if err != nil {
+						return
+					}
+					w.serveEcho(l)
+				}
+			}()
+		}
+		before, ends := memoryInUse(), 0
+		for i, n := range nodes {
+			for _, m := range nodes[i+1:] {
+				use(w, n.dial(m))
+				ends += 2
+			}
+		}
+		w.sleep(3 * time.Minute)
+		each := (memoryInUse() - before) / ends
+		packets := func() (sum uint64) {
+			for _, n := range nodes {
+				for _, l := range n.Links() {
+					sum += l.Stats().PacketsSent
+				}
+			}
+			return sum
+		}
+		sent, start := packets(), processorTime()
+		w.sleep(quiet)
+		perMinute := float64(packets()-sent) / float64(ends/2) / quiet.Minutes()
+		busy := processorTime() - start
+		t.Logf("%d links: %.1f KiB for each end; in %v, %.2f packets a minute on each link, and %.2f s of processor time: %.2f %% of a core for 1,000 links",
+			ends/2, float64(each)/1024, quiet, perMinute, busy.Seconds(), 100*busy.Seconds()/quiet.Seconds()*1000/float64(ends/2))
+		for _, n := range nodes {
+			if len(n.Links()) != len(nodes)-1 {
+				t.Errorf("%d links are left", len(n.Links()))
+			}
+		}
+		if each > 64<<10 || perMinute > 4.4 { // both directions; a NAT that forgets after 30 s needs 2 from each side
+			t.Errorf("an idle link costs %d bytes and %.2f packets a minute; want 65,536 and 4.4", each, perMinute)
+		}
+	})
+}
+
+// memoryInUse returns the bytes of heap and stacks in use.
+func memoryInUse() int {
+	runtime.GC()
+	runtime.GC() // also what pools kept
+	var m runtime.MemStats
+	runtime.ReadMemStats(&m)
+	return int(m.HeapAlloc + m.StackInuse)
+}
