@@ -412,7 +412,7 @@ func (k *linkLoop) next() time.Time {
 	if k.closing != nil {
 		at = earlier(at, k.closing.next)
 	}
-	if (k.closing == nil || !k.closing.told()) && !k.paths.leaving() { // what waits then waits for the path
+	if (k.closing == nil || !k.closing.told()) && !k.paths.leaving() && (!k.paths.moving() || k.paths.newcomer() != nil) { // what waits then waits for the path
 		at = earlier(at, k.mux.next())
 	}
 	return at

@@ -138,9 +138,14 @@ func (w *packetWriter) early() {
 	if e == nil {
 		return
 	}
-	e.early = true
-	w.k.mux.probeNow(w.now)
+	if e.early == earlyNone {
+		e.early = earlyReady
+		w.k.mux.probeNow(w.now)
+	}
 	frames, asks := w.streams(w.begin())
+	if asks { // the pacer may hold it back for a moment
+		e.early = earlyGone
+	}
 	if len(frames) > 0 {
 		w.send(frames, e.path, asks)
 	}
@@ -150,7 +155,7 @@ func (w *packetWriter) early() {
 func (w *packetWriter) data() {
 	k := w.k
 	path, ok := k.paths.current()
-	if !ok || k.paths.leaving() {
+	if !ok || k.paths.leaving() || k.paths.moving() {
 		return
 	}
 	sent := 0

@@ -18,7 +18,8 @@ const (
 	minProbeWait   = 200 * time.Millisecond // before a probe counts as unanswered, while no round trip is known
 	answerDelay    = 50 * time.Millisecond  // that a peer may take to answer, beside two round trips
 	maxProbeWait   = time.Second            // often enough that 30 % of loss does not look like a dead peer
-	tailProbePause = 250 * time.Millisecond // between two probes that ask after a burst whether the path still works
+	tailProbePause = 250 * time.Millisecond // on average between two probes that ask after a burst whether the path still works
+	tailProbeBurst = 2                      // of them that may be ahead of that
 	minTailWait    = 40 * time.Millisecond  // of silence, before such a probe
 	maxBurstGap    = time.Second            // between packets of one burst
 	moveShows      = 4                      // probes after the peer sees us at another address
@@ -56,7 +57,7 @@ type pathTable struct {
 	burstAt   time.Time     // the last packet that carried more than probes and answers, since the path proved itself
 	burstLast time.Time     // the last such packet
 	burstGap  time.Duration // between such packets lately, the greatest of which is forgotten slowly
-	tailAt    time.Time     // the last tail probe
+	tailAt    time.Time     // when tail probes would be at their average pause
 	askedAt   time.Time     // the first packet since heardAt, on the path in use, that wants an answer; zero: none
 	askedLast time.Time     // the last such probe since askedAt
 	asked     int           // such probes since askedAt
@@ -82,12 +83,21 @@ type pathEntry struct {
 	smalls    int       // answers that were too small to make it full
 	padNext   bool      // the next probe is to be of full size whether or not that is known
 	cut       bool      // the last probe was smaller than it should be, for want of room
-	early     bool      // data was sent there ahead of all validation
+	early     earlyData // ahead of all validation
 	shows     int       // probes of full size that are still to follow, because the peer sees us elsewhere than before
 	reason    PathReason
 	counts    PathCounts
 	rate      float64 // bytes a second of stream segments, as estimated while it was in use
 }
+
+// earlyData tells how far a path is with data that is sent there ahead of its validation.
+type earlyData uint8
+
+const (
+	earlyNone earlyData = iota
+	earlyReady
+	earlyGone
+)
 
 // room is how many bytes may be sent on the path now: without limit to an address that is proven.
 func (e *pathEntry) room() int {
@@ -322,11 +332,22 @@ func (t *pathTable) newcomer() *pathEntry {
 		return nil
 	}
 	for _, e := range t.paths {
-		if e.validated.IsZero() && !e.early && e.reason == ReasonSource && e.room() >= t.fullSize {
+		if e.validated.IsZero() && e.early < earlyGone && e.reason == ReasonSource && e.room() >= t.fullSize {
 			return e
 		}
 	}
 	return nil
+}
+
+// moving reports whether the peer has come up elsewhere, and the answer that tells whether it left the path in use is
+// on its way: what is sent on that path now would be lost, and known to be lost much later than the rest.
+func (t *pathTable) moving() bool {
+	if t.inUse == nil || t.inUse.suspect.IsZero() {
+		return false
+	}
+	return slices.ContainsFunc(t.paths, func(e *pathEntry) bool {
+		return e.validated.IsZero() && e.reason == ReasonSource && e.tries <= 1
+	})
 }
 
 // leaving reports whether another path is about to take over from the one in use, on which nothing more should be sent.

@@ -107,8 +107,8 @@ func TestPathTableRedirectedPacket(t *testing.T) {
 	tt := establishedTable(t)
 	tt.heard(tt.now, testPath(2), true, 1232)
 	tt.wantProbes(testPath(1), testPath(2))
-	if tt.probe[0].padded || !tt.probe[1].padded {
-		t.Error("only the new path needs a probe of data size")
+	if !tt.probe[0].padded || !tt.probe[1].padded {
+		t.Error("not both probes have data size: the old path may have become one that does not carry it")
 	}
 	tt.pass(40 * time.Millisecond)
 	tt.reply(0)
@@ -500,5 +500,54 @@ func TestPathTableHandshakeIsNotProofOfSize(t *testing.T) {
 		tt.answered(tt.now, testPath(2), tt.probe[i].token, netip.AddrPort{}, 1232)
 		tt.step()
 		tt.wantInUse(testPath(2))
+	}
+}
+
+// While it is open whether the peer has left the path in use, nothing more is sent there; it is no longer open when the
+// peer is heard there, or when the answer from elsewhere is overdue.
+func TestPathTableHoldsDataWhilePeerMoves(t *testing.T) {
+	for _, heard := range []bool{false, true} {
+		tt := establishedTable(t)
+		tt.heard(tt.now, testPath(2), true, 1232)
+		tt.wantProbes(testPath(1), testPath(2))
+		if !tt.moving() {
+			t.Fatal("data is sent where the peer may be no longer")
+		}
+		if heard {
+			tt.heard(tt.now, testPath(1), false, 60)
+		} else {
+			tt.pass(2*40*time.Millisecond + answerDelay)
+			tt.step()
+		}
+		if tt.moving() {
+			t.Errorf("data is still held back; the peer was heard on the path in use: %v", heard)
+		}
+	}
+}
+
+// A few bursts in a row are each followed by a probe; after many it is one in 250 ms.
+func TestPathTableTailProbesAreFew(t *testing.T) {
+	tt := establishedTable(t)
+	probes := make([]int, 0, 50)
+	for range cap(probes) {
+		for range 50 {
+			tt.now = tt.now.Add(time.Millisecond)
+			tt.heard(tt.now, testPath(1), true, 1232)
+			tt.step()
+		}
+		n := 0
+		for range 50 {
+			tt.now = tt.now.Add(time.Millisecond)
+			tt.step()
+			n += len(tt.probe)
+		}
+		probes = append(probes, n)
+	}
+	total := 0
+	for _, n := range probes {
+		total += n
+	}
+	if probes[0] != 1 || probes[1] != 1 || probes[2] != 1 || total < 15 || total > 5*4+1+tailProbeBurst {
+		t.Errorf("after each of the bursts within 5 s there were %d probes", probes)
 	}
 }

@@ -25,7 +25,7 @@ func (t *pathTable) step(now time.Time) []outProbe {
 // send probes e, with the size of data unless the path carried it before. To an address that is not proven it sends less,
 // or nothing, rather than more than amplification allows.
 func (t *pathTable) send(now time.Time, e *pathEntry) {
-	o := outProbe{path: e.path, token: t.token(), padded: !e.full || e.padNext}
+	o := outProbe{path: e.path, token: t.token(), padded: !e.full || e.padNext || !e.suspect.IsZero()}
 	if room := e.room(); o.padded && room < t.fullSize {
 		o.padded, e.cut = false, true
 		if room < smallProbeSize {
@@ -97,16 +97,21 @@ func (t *pathTable) silenceAt() time.Time {
 // moved meanwhile, and only the peer had something to send, nobody else would notice.
 func (t *pathTable) askAfterBurst(now time.Time) {
 	if at := t.burstProbeAt(); !at.IsZero() && !now.Before(at) {
-		t.burstAt, t.tailAt = time.Time{}, now
+		t.burstAt, t.tailAt = time.Time{}, later(t.tailAt, now).Add(tailProbePause)
 		t.inUse.probeAt, t.inUse.padNext = now, true // if we moved, the peer may answer at size
+		t.inUse.tries = 0                            // an earlier one may have been answered, and the answer lost
 	}
 }
 
 func (t *pathTable) burstProbeAt() time.Time {
-	if t.burstAt.IsZero() || t.inUse == nil || !t.inUse.probeAt.IsZero() {
+	if t.burstAt.IsZero() || t.inUse == nil || !t.inUse.suspect.IsZero() {
 		return time.Time{}
 	}
-	return later(t.burstAt.Add(t.tailWait(t.inUse)), t.tailAt.Add(tailProbePause))
+	at := t.burstAt.Add(t.tailWait(t.inUse))
+	if t.tailAt.IsZero() {
+		return at
+	}
+	return later(at, t.tailAt.Add(-tailProbeBurst*tailProbePause))
 }
 
 // keepWarm probes the paths on which nothing was sent for so long that a NAT may forget them.

@@ -220,6 +220,7 @@ type bulkTransfer struct {
 	size int
 	done chan error
 	took time.Duration
+	came []time.Time // when some of it was read
 }
 
 // startTransfer sends size bytes from l to m.
@@ -241,7 +242,7 @@ func (w *world) startTransfer(l, m *Link, size int) *bulkTransfer {
 			return
 		}
 		h := sha256.New()
-		n, err := io.Copy(h, r)
+		n, err := io.Copy(io.MultiWriter(h, arrivals{tr}), r)
 		if err == nil && [32]byte(h.Sum(nil)) != sha256.Sum256(data) {
 			err = errors.New("the data was changed on the way")
 		}
@@ -252,6 +253,24 @@ func (w *world) startTransfer(l, m *Link, size int) *bulkTransfer {
 		tr.done <- err
 	}()
 	return tr
+}
+
+// arrivals notes when data of a transfer comes.
+type arrivals struct{ tr *bulkTransfer }
+
+func (a arrivals) Write(b []byte) (int, error) {
+	a.tr.came = append(a.tr.came, time.Now())
+	return len(b), nil
+}
+
+// gap returns the longest time from a moment on in which nothing was read, of a transfer that was waited for.
+func (tr *bulkTransfer) gap(since time.Time) (longest time.Duration) {
+	for i := 1; i < len(tr.came); i++ {
+		if tr.came[i].After(since) {
+			longest = max(longest, tr.came[i].Sub(tr.came[i-1]))
+		}
+	}
+	return longest
 }
 
 // wait waits for the end of the transfer, which must be whole.
