@@ -19,8 +19,9 @@
 //
 // Sockets are made by [Host.ListenUDP]. A [Conn] is a net.PacketConn with batch
 // methods besides, so that a program written for real sockets runs unchanged.
-// [Presets] has NATs by their popular names. What cannot be in a sound network,
-// such as an address that two hosts have, panics, as it is a mistake in the test.
+// [Presets] has NATs by their popular names, [LinkPresets] links. What cannot be in a
+// sound network, such as an address that two hosts have, panics, as it is a mistake in
+// the test.
 //
 // # Time
 //

@@ -2,7 +2,12 @@ package netsim_test
 
 import (
 	"fmt"
+	"io"
+	"log"
 	"net/netip"
+	"os"
+	"testing"
+	"testing/synctest"
 	"time"
 
 	"github.com/2xppg/xppg/netsim" //nolint:depguard // an example is written as its readers would
@@ -55,4 +60,113 @@ func ExampleNAT() {
 	size, from, _ := alice.ReadFromUDPAddrPort(b)
 	fmt.Printf("%s, says %s\n", b[:size], from)
 	// Output: hello Alice, says 203.0.113.1:7337
+}
+
+// A link that loses a tenth of all packets, four in a row on average. The same seed
+// loses the same packets.
+func ExampleLink() {
+	synctest.Test(&testing.T{}, func(*testing.T) { // a test passes its own t
+		n := netsim.New(netsim.Config{Seed: 1})
+		link := netsim.Link{Delay: 20 * time.Millisecond, Rate: 10_000_000, Loss: 0.1, Burst: 4}
+		a := n.NewHost("a", n.Internet(), link, netip.MustParseAddr("198.51.100.1"))
+		b := n.NewHost("b", n.Internet(), netsim.Link{}, netip.MustParseAddr("203.0.113.1"))
+		from, _ := a.ListenUDP(netip.MustParseAddrPort("0.0.0.0:1"))
+		_, _ = b.ListenUDP(netip.MustParseAddrPort("0.0.0.0:1"))
+
+		for range 2000 {
+			from.WriteToUDPAddrPort(make([]byte, 1000), netip.MustParseAddrPort("203.0.113.1:1"))
+			time.Sleep(time.Millisecond)
+		}
+		time.Sleep(time.Second)
+		s := n.Stats()
+		fmt.Println(s.Sent, "sent,", s.Delivered, "delivered, dropped:", s.Dropped)
+		fmt.Println("does it add up?", n.Close() == nil)
+	})
+	// Output:
+	// 2000 sent, 1785 delivered, dropped: map[loss:215]
+	// does it add up? true
+}
+
+// An hour of keepalives takes no time, and an idle mapping of a NAT is gone when the
+// hour is over.
+func Example_virtualTime() {
+	synctest.Test(&testing.T{}, func(*testing.T) { // a test passes its own t
+		n := netsim.New(netsim.Config{Seed: 1})
+		defer n.Close()
+		home := n.NewSegment("home")
+		n.NewRouter("router", netsim.RouterConfig{
+			Outside: n.Internet(), OutsideAddrs: []netip.Addr{netip.MustParseAddr("198.51.100.1")},
+			Inside: home, NAT: netsim.NAT{Timeout: 5 * time.Minute},
+		})
+		alice := n.NewHost("alice", home, netsim.Link{}, netip.MustParseAddr("192.168.1.2"))
+		server := n.NewHost("server", n.Internet(), netsim.Link{}, netip.MustParseAddr("203.0.113.1"))
+		a, _ := alice.ListenUDP(netip.MustParseAddrPort("0.0.0.0:7337"))
+		s, _ := server.ListenUDP(netip.MustParseAddrPort("0.0.0.0:3478"))
+
+		ask := func(after time.Duration) {
+			time.Sleep(after)
+			s.WriteToUDPAddrPort([]byte("still there?"), netip.MustParseAddrPort("198.51.100.1:7337"))
+			a.SetReadDeadline(time.Now().Add(time.Second))
+			_, _, err := a.ReadFromUDPAddrPort(make([]byte, 100))
+			fmt.Println("after", after, "without a packet:", err == nil)
+		}
+		start := time.Now()
+		for range 60 {
+			a.WriteToUDPAddrPort([]byte("keepalive"), netip.MustParseAddrPort("203.0.113.1:3478"))
+			time.Sleep(time.Minute)
+		}
+		fmt.Println("keepalives for", time.Since(start))
+		ask(3 * time.Minute)
+		ask(3 * time.Minute)
+	})
+	// Output:
+	// keepalives for 1h0m0s
+	// after 3m0s without a packet: true
+	// after 3m0s without a packet: false
+}
+
+// A laptop sleeps for an hour. What comes meanwhile waits in the buffers of its
+// sockets, unless its network was away as well.
+func ExampleHost_Pause() {
+	synctest.Test(&testing.T{}, func(*testing.T) { // a test passes its own t
+		n := netsim.New(netsim.Config{Seed: 1})
+		defer n.Close()
+		laptop := n.NewHost("laptop", n.Internet(), netsim.Link{}, netip.MustParseAddr("198.51.100.1"))
+		server := n.NewHost("server", n.Internet(), netsim.Link{}, netip.MustParseAddr("203.0.113.1"))
+		l, _ := laptop.ListenUDP(netip.MustParseAddrPort("0.0.0.0:1"))
+		s, _ := server.ListenUDP(netip.MustParseAddrPort("0.0.0.0:1"))
+
+		laptop.Pause()
+		time.AfterFunc(time.Hour, laptop.Resume)
+		s.WriteToUDPAddrPort([]byte("good night"), netip.MustParseAddrPort("198.51.100.1:1"))
+
+		start, b := time.Now(), make([]byte, 100)
+		size, _, _ := l.ReadFromUDPAddrPort(b)
+		fmt.Printf("%s, read after %v\n", b[:size], time.Since(start).Round(time.Second))
+	})
+	// Output: good night, read after 1h0m0s
+}
+
+// Everything that passes a router, on both sides, in a file for Wireshark.
+func ExampleRouter_Capture() {
+	f, err := os.CreateTemp("", "router-*.pcapng")
+	if err != nil {
+		log.Fatal(err)
+	}
+	defer os.Remove(f.Name())
+	defer f.Close()
+
+	n := netsim.New(netsim.Config{Seed: 1})
+	home := n.NewSegment("home")
+	router := n.NewRouter("router", netsim.RouterConfig{Outside: n.Internet(), Inside: home})
+	router.Capture(f)
+	// hosts and sockets, and what they do
+	if err := n.Close(); err != nil {
+		log.Fatal(err)
+	}
+	_, _ = f.Seek(0, io.SeekStart)
+	magic := make([]byte, 4)
+	_, _ = io.ReadFull(f, magic)
+	fmt.Printf("% x", magic)
+	// Output: 0a 0d 0d 0a
 }
