@@ -17,6 +17,9 @@ type byteQueue struct {
 
 func (q *byteQueue) len() int { return q.size }
 
+// memory returns how many bytes the queue takes up.
+func (q *byteQueue) memory() int { return (len(q.chunks) - q.first) * queueChunk }
+
 // write appends p, which it copies.
 func (q *byteQueue) write(p []byte) {
 	for len(p) > 0 {

@@ -63,6 +63,12 @@ type Config struct {
 	// MaxStreams bounds the open streams of a link, of each side. Default 1,024.
 	MaxStreams int
 
+	// MaxMemory bounds, in bytes, what all links together hold for their streams: what the application has not read, what
+	// peers do not take, and 14 KiB for each stream that is in use. A link may have an eighth, and no more than half of
+	// what is left for others; beyond it, what the peer sends is dropped unacknowledged, further streams are refused, and a stream
+	// holds 64 KiB of what is written. Default 256 MiB.
+	MaxMemory int
+
 	// MaxPacket is the largest UDP payload sent, in bytes, 1,200 to 1,452. Default 1,232: fits IPv6's minimum MTU.
 	MaxPacket int
 }
@@ -74,6 +80,7 @@ const (
 	defaultMaxLinks         = 4096
 	defaultMaxStreams       = 1024
 	defaultMaxPacket        = 1232
+	defaultMaxMemory        = 256 << 20
 	minMaxPacket            = 1200
 	maxMaxPacket            = 1452 // Ethernet's 1,500 less the headers of IPv6 and UDP
 	maxAppLen               = 64
@@ -100,6 +107,7 @@ func (c Config) withDefaults() (Config, error) {
 	c.HandshakeTimeout = durationOr(c.HandshakeTimeout, defaultHandshakeTimeout)
 	c.MaxLinks = limitOr(c.MaxLinks, defaultMaxLinks)
 	c.MaxStreams = limitOr(c.MaxStreams, defaultMaxStreams)
+	c.MaxMemory = limitOr(c.MaxMemory, defaultMaxMemory)
 	if c.MaxPacket == 0 {
 		c.MaxPacket = defaultMaxPacket
 	}

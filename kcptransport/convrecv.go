@@ -18,6 +18,8 @@ type receiving struct {
 	arrived   *[recvWindowMax / 64]uint64 // which of those after next did; nil = none did yet
 	consumed  uint32                      // messages taken out of the machine
 	window    uint32                      // segments after consumed that we take
+	inside    int                         // segments that the machine holds
+	held      int                         // bytes that the mux's memory account has for us
 	announced uint32                      // consumed+window as last told
 	highest   uint32                      // all that arrived is before it,
 	mark      uint32                      // and was when the window last grew
@@ -80,7 +82,12 @@ func (c *conversation) onPush(seg kcpSegment) error {
 		c.mux.acknowledgeLater(c)
 		return nil
 	}
+	if !before(seg.sn, r.next) && !c.takes(seg.sn) {
+		c.mux.counts.Refused++
+		return nil
+	}
 	if r.isNew(seg.sn) {
+		r.inside++
 		c.mux.counts.Received++
 	} else {
 		c.mux.counts.Duplicates++
@@ -164,6 +171,7 @@ func (c *conversation) drain() {
 			break
 		}
 		r.consumed++
+		r.inside--
 		c.onMessage(c.mux.message[:n])
 	}
 	if c.dead {
@@ -183,7 +191,7 @@ func (c *conversation) drain() {
 func (c *conversation) widen(wanted uint32) {
 	r := &c.recv
 	wanted = min(wanted, recvWindowMax)
-	if r.window < wanted && c.mux.windows+wanted-r.window <= windowBudget {
+	if r.window < wanted && c.mux.windows+wanted-r.window <= windowBudget && c.mux.memory.fits(int(wanted-r.window)*segmentMemory) {
 		c.mux.windows += wanted - r.window
 		r.window = wanted
 	}

@@ -24,6 +24,7 @@ type Endpoint struct {
 	table     *linkTable
 	shaker    *handshaker
 	queued    atomic.Int64 // packets in all inboxes
+	memory    memoryPool   // of the streams of all links
 	accepts   chan *Link
 	reading   sync.WaitGroup
 	callbacks sync.WaitGroup // goroutines that run functions given to OnPath
@@ -45,6 +46,7 @@ func Listen(cfg Config) (*Endpoint, error) {
 		accepts: make(chan *Link, acceptBacklog),
 		closing: make(chan struct{}),
 		closed:  make(chan struct{}),
+		memory:  memoryPool{limit: cfg.MaxMemory},
 	}
 	if a, ok := cfg.Conn.LocalAddr().(*net.UDPAddr); ok {
 		a := a.AddrPort()

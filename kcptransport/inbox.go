@@ -8,7 +8,7 @@ import (
 // Bounds of what waits for a loop.
 const (
 	maxQueuedPackets  = 4096  // of one link
-	maxAllPackets     = 16384 // of all loops of an endpoint: 32 MiB
+	maxAllPackets     = 16384 // of all loops of an endpoint, 32 MiB: however many are flooded, they leave some for the next
 	maxQueuedMessages = 1024
 )
 
@@ -65,7 +65,8 @@ func (b *inbox[M]) deliver(list *packetList) {
 	b.mu.Lock()
 	room := 0
 	if !b.closed {
-		room = max(0, min(b.limit-b.packets.n, maxAllPackets-int(b.budget.Load())))
+		free := maxAllPackets - int(b.budget.Load())
+		room = max(0, min(b.limit, free/2)-b.packets.n) // nobody may have more than half of what is left for others
 	}
 	b.budget.Add(int64(min(room, list.n)))
 	if list.n <= room {

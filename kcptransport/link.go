@@ -75,6 +75,7 @@ func newLink(ep *Endpoint, peer PeerID, local linkID, remote remoteID, random io
 		even:       ep.ID().Compare(peer) < 0,
 		maxPayload: ep.cfg.MaxPacket - dataOverhead - sizedFrameHeader,
 		maxStreams: ep.cfg.MaxStreams,
+		memory:     &ep.memory,
 		wake:       l.inbox.poke,
 		now:        now,
 	})

@@ -20,7 +20,8 @@ type muxConfig struct {
 	maxStreams    int  // open at once, of each side; 0 = 256
 	wake          func()
 	now           time.Time
-	control       controller // nil = the default one
+	control       controller  // nil = the default one
+	memory        *memoryPool // nil = one of its own
 }
 
 // mux carries the streams of a link as KCP conversations. It has no goroutine, clock or network: the link's loop tells
@@ -33,9 +34,10 @@ type muxConfig struct {
 //
 // Only the loop calls its methods, except open and accept, which any goroutine may call.
 type mux struct {
-	cfg   muxConfig
-	start time.Time
-	now   time.Duration // since start
+	cfg    muxConfig
+	memory memoryAccount
+	start  time.Time
+	now    time.Duration // since start
 
 	convs    map[uint32]*conversation
 	peerSeen convSet
@@ -108,6 +110,9 @@ func newMux(cfg muxConfig) *mux {
 		m.ctrl = newBBR(cfg.maxPayload)
 	}
 	m.log.oldest, m.log.next = 1, 1
+	if m.memory.pool = cfg.memory; m.memory.pool == nil {
+		m.memory.pool = &memoryPool{limit: defaultMaxMemory}
+	}
 	return m
 }
 
@@ -176,6 +181,7 @@ func (m *mux) endBatch(now time.Time) {
 	for _, c := range m.touched {
 		c.listed.touched = false
 		m.finish(c)
+		c.account()
 	}
 	clear(m.touched)
 	m.touched = m.touched[:0]
@@ -203,6 +209,7 @@ func (m *mux) close(err error) {
 		}
 		m.release(c)
 	}
+	m.memory.close()
 }
 
 // messageBuffer returns room for one message.

@@ -66,6 +66,7 @@ func TestPriorityInteractiveBesideBulk(t *testing.T) {
 				beside := measure()
 				rate := float64(got.Load()-from) * 8 / time.Since(start).Seconds()
 				added := beside[len(beside)*95/100] - alone[len(alone)/2]
+				p.stop()
 				if added > 20*time.Millisecond || rate < 9e6 {
 					t.Errorf("the interactive stream waits %v longer; bulk gets %.2f Mbit/s", added, rate/1e6)
 				}

@@ -368,6 +368,9 @@ func (p *muxPair) wantStreams(n int) {
 			if n == 0 && m.handedBytes != 0 {
 				p.t.Errorf("mux %s counts %d bytes in KCP", name, m.handedBytes)
 			}
+			if n == 0 && m.memory.held > machineMemory {
+				p.t.Errorf("mux %s counts %d bytes of memory", name, m.memory.held)
+			}
 			if n == 0 && m.windows > recvWindowNew {
 				p.t.Errorf("mux %s counts windows of %d segments", name, m.windows)
 			}

@@ -72,6 +72,7 @@ func (c *conversation) rest() {
 	s.segs, s.tail = nil, nil
 	r.arrived, r.acks, r.repeats = nil, nil, nil
 	c.startAnew()
+	c.account()
 }
 
 // startAnew has the next machine begin at the numbers reached.
@@ -90,4 +91,5 @@ func (c *conversation) awaken() {
 	c.kcp.NoDelay(1, int(kcpTick/time.Millisecond), 2, 1)
 	c.kcp.WndSize(sendSpan+kcpKept, recvWindowMax)
 	c.kcp.SetMtu(c.mux.cfg.maxPayload)
+	c.account()
 }

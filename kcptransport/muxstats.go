@@ -7,6 +7,7 @@ type muxCounts struct {
 	Sent, Retransmitted, Lost, Spurious, Received, Duplicates uint64
 	LostBefore                                                uint64 // of Lost: sent before the last pathChanged
 	Overrun                                                   uint64 // beyond the window
+	Refused                                                   uint64 // for want of memory
 	Hostile                                                   uint64 // malformed, or out of any range
 	Probes                                                    uint64
 	Withheld                                                  uint64 // KCP wanted to send them again without need

@@ -131,7 +131,7 @@ func (m *mux) arrival(seg kcpSegment) (*conversation, error) {
 		return nil, nil
 	case seg.sn >= recvWindowMin, seg.una != 0, seg.conv != 0 && !m.peerSeen.fits(k):
 		return nil, errSegmentRange
-	case seg.conv != 0 && m.peerOpen >= m.cfg.maxStreams:
+	case seg.conv != 0 && (m.peerOpen >= m.cfg.maxStreams || !m.memory.fits(machineMemory)):
 		if len(m.control) < 2*m.cfg.maxStreams {
 			m.peerSeen.add(k)
 			m.sendControl(controlReset, seg.conv, ResetRefused, nil)
@@ -222,6 +222,7 @@ func (m *mux) release(c *conversation) {
 	c.dead = true
 	c.kcp = nil
 	c.send.segs = nil
+	c.account()
 	m.windows -= c.recv.window - recvWindowMin
 	delete(m.convs, c.id)
 }

@@ -34,6 +34,7 @@ type Stream struct {
 	writing  bool // a Write is under way; others wait, so that writes do not mix
 	stalled  bool // KCP holds data that does not fit into in
 	wanted   streamWants
+	held     int // bytes that the mux's memory account has for in and out
 }
 
 // streamWants is what the methods of a Stream want the link's loop to do.
@@ -82,6 +83,7 @@ func (s *Stream) Read(p []byte) (int, error) {
 			return 0, os.ErrDeadlineExceeded
 		case s.in.len() > 0 || len(p) == 0:
 			n := s.in.readInto(p)
+			s.account()
 			if s.stalled && s.in.len() <= readBuffer/2 {
 				s.stalled = false
 				s.notify()
@@ -117,12 +119,13 @@ func (s *Stream) Write(p []byte) (n int, err error) {
 		if n == len(p) {
 			return n, nil
 		}
-		free := min(sendBuffer-s.out.len(), writePortion, len(p)-n)
+		free := min(s.sendBuffer()-s.out.len(), writePortion, len(p)-n)
 		if free <= 0 {
 			s.canWrite.Wait()
 			continue
 		}
 		s.out.write(p[n : n+free])
+		s.account()
 		n += free
 		s.notify()
 		if n < len(p) { // let the loop in
@@ -175,6 +178,7 @@ func (s *Stream) Close() error {
 		s.writeErr = fmt.Errorf("kcptransport: writing to a stream after Close: %w", ErrClosed)
 	}
 	s.in.reset()
+	s.account()
 	s.shut()
 	s.notify()
 	return nil
@@ -253,7 +257,33 @@ func (s *Stream) drop(err error) {
 	}
 	s.in.reset()
 	s.out.reset()
+	s.account()
 	s.shut()
+}
+
+// sendBuffer returns how many bytes out may hold. The caller holds s.mu.
+func (s *Stream) sendBuffer() int {
+	if s.out.len() >= scarceBuffer && !s.mux.memory.fits(writePortion) {
+		return scarceBuffer
+	}
+	return sendBuffer
+}
+
+// account brings the books up to date on what in and out hold. The caller holds s.mu.
+func (s *Stream) account() {
+	held := s.in.memory() + s.out.memory()
+	s.mux.memory.add(held - s.held)
+	s.held = held
+}
+
+// passed reports whether a level fell from above the mark to it or below.
+func passed(before, now, mark int) bool { return before > mark && now <= mark }
+
+// unread returns how many bytes wait for Read.
+func (s *Stream) unread() int {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.in.len()
 }
 
 // The rest is called by the link's loop.
@@ -272,7 +302,8 @@ func (s *Stream) pull(p []byte) (n int, end bool) {
 	defer s.mu.Unlock()
 	before := s.out.len()
 	n = s.out.readInto(p)
-	if left := s.out.len(); before > sendBuffer*3/4 && left <= sendBuffer*3/4 || left == 0 {
+	s.account()
+	if left := s.out.len(); left == 0 || passed(before, left, sendBuffer*3/4) || passed(before, left, scarceBuffer*3/4) {
 		s.canWrite.Broadcast()
 	}
 	return n, s.wanted.end && s.out.len() == 0
@@ -308,6 +339,7 @@ func (s *Stream) deliver(data []byte) {
 		return
 	}
 	s.in.write(data)
+	s.account()
 	s.canRead.Broadcast()
 }
 
@@ -329,6 +361,7 @@ func (s *Stream) endWrite(err error) {
 		s.writeErr = err
 	}
 	s.out.reset()
+	s.account()
 	s.canWrite.Broadcast()
 }
 
@@ -343,6 +376,7 @@ func (s *Stream) fail(err error) {
 		s.writeErr = err
 	}
 	s.out.reset()
+	s.account()
 	s.shut()
 }
 
