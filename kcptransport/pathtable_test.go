@@ -551,3 +551,57 @@ func TestPathTableTailProbesAreFew(t *testing.T) {
 		t.Errorf("after each of the bursts within 5 s there were %d probes", probes)
 	}
 }
+
+// Whatever comes, and however the clock jumps meanwhile, backwards too, the table comes to rest at once (a loop would
+// spin), and sends one probe on a path at a time.
+func TestPathTableClockJumps(t *testing.T) {
+	rapid.Check(t, func(rt *rapid.T) {
+		tt := establishedTable(t)
+		var waiting []outProbe
+		for range rapid.IntRange(1, 150).Draw(rt, "events") {
+			p := testPath(rapid.ByteRange(1, 5).Draw(rt, "path"))
+			p.Circuit = rapid.Uint32Range(0, 1).Draw(rt, "circuit")
+			switch rapid.IntRange(0, 9).Draw(rt, "event") {
+			case 0:
+				tt.heard(tt.now, p, rapid.Bool().Draw(rt, "burst"), rapid.SampledFrom([]int{60, 1232}).Draw(rt, "size"))
+			case 1:
+				tt.handshaken(tt.now, p, 0, netip.AddrPort{})
+			case 2:
+				tt.networkChanged(tt.now)
+			case 3:
+				tt.offer(tt.now, []Candidate{{Addr: p.Addr, Type: Host}})
+			case 4:
+				if in, ok := tt.current(); ok {
+					tt.sent(tt.now, in, true, 1232)
+				}
+			case 5:
+				if n := len(waiting); n > 0 {
+					o := waiting[rapid.IntRange(0, n-1).Draw(rt, "probe")]
+					tt.heard(tt.now, o.path, false, 1232)
+					tt.answered(tt.now, o.path, o.token, netip.AddrPort{}, rapid.SampledFrom([]int{60, 1232}).Draw(rt, "size"))
+				}
+			case 6: // it slept, or somebody set the clock
+				tt.now = tt.now.Add(time.Duration(rapid.Int64Range(-int64(time.Hour), int64(time.Hour)).Draw(rt, "jump")))
+			case 7:
+				tt.now = tt.now.Add(time.Duration(rapid.IntRange(0, 500).Draw(rt, "ms")) * time.Millisecond)
+			default:
+				if at := tt.next(); !at.IsZero() {
+					tt.now = at
+				}
+			}
+			tt.step()
+			waiting = append(waiting, tt.probe...)
+			if len(tt.probe) > len(tt.paths) {
+				rt.Fatalf("%d probes on %d paths at once", len(tt.probe), len(tt.paths))
+			}
+			steps := 1
+			for at := tt.next(); !at.IsZero() && !at.After(tt.now); at = tt.next() {
+				tt.step()
+				waiting = append(waiting, tt.probe...)
+				if steps++; steps > 3 {
+					rt.Fatalf("after %d steps at %v the next one is due at %v: %+v", steps, tt.now, at, tt.infos())
+				}
+			}
+		}
+	})
+}

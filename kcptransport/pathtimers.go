@@ -116,18 +116,27 @@ func (t *pathTable) burstProbeAt() time.Time {
 
 // keepWarm probes the paths on which nothing was sent for so long that a NAT may forget them.
 func (t *pathTable) keepWarm(now time.Time) {
-	warm := 0
+	for e := range t.warm {
+		if !now.Before(t.warmAt(e)) {
+			e.probeAt = now
+		}
+	}
+}
+
+// warm yields the paths to be kept alive of which no answer is awaited: the one in use, and a few others that work.
+func (t *pathTable) warm(yield func(*pathEntry) bool) {
+	others := 0
 	for _, e := range t.paths {
 		if e.validated.IsZero() || !e.suspect.IsZero() {
 			continue
 		}
 		if e != t.inUse {
-			if warm++; warm > warmPaths {
+			if others++; others > warmPaths {
 				continue
 			}
 		}
-		if at := t.warmAt(e); e.probeAt.IsZero() && !now.Before(at) {
-			e.probeAt = now
+		if e.probeAt.IsZero() && !yield(e) {
+			return
 		}
 	}
 }
@@ -170,17 +179,10 @@ func (e *pathEntry) mayCarry(t *pathTable, anyFull bool) bool {
 // next returns when step has something to do, the zero time when nothing is planned.
 func (t *pathTable) next() time.Time {
 	at := t.again
-	warm := 0
 	for _, e := range t.paths {
 		at = earlier(at, e.probeAt)
-		if e.validated.IsZero() || !e.suspect.IsZero() || !e.probeAt.IsZero() {
-			continue
-		}
-		if e != t.inUse {
-			if warm++; warm > warmPaths {
-				continue
-			}
-		}
+	}
+	for e := range t.warm {
 		at = earlier(at, t.warmAt(e))
 	}
 	return earlier(earlier(at, t.silenceAt()), t.burstProbeAt())

@@ -61,6 +61,9 @@ var stories = []story{
 		pause(random, 25*time.Second)
 		w.nodes[0].wake()
 	}, nil},
+	{"the clock of one side jumps", "port-restricted", func(w *world, random *rand.Rand) {
+		w.nodes[0].stallFor(time.Second + time.Duration(random.Int64N(int64(24*time.Second))))
+	}, nil},
 	{"one side sleeps and wakes elsewhere", "port-restricted", func(w *world, random *rand.Rand) {
 		w.nodes[0].sleep()
 		pause(random, 20*time.Second)

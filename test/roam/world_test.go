@@ -11,6 +11,7 @@ import (
 	"sync"
 	"sync/atomic"
 	"testing"
+	"testing/synctest"
 	"time"
 
 	"github.com/2xppg/xppg/kcptransport"
@@ -35,20 +36,42 @@ type node struct {
 	host   *netsim.Host
 	router *netsim.Router
 	asleep atomic.Bool
+	stalls time.Time // until when the program gets no turn; guarded by stall
+	stall  sync.Mutex
 	public netip.AddrPort // where its NAT shows it, once it has sent something
 	ep     *kcptransport.Endpoint
 	link   *kcptransport.Link
 }
 
-// settledConn makes the outcome depend on the seed alone.
-type settledConn struct{ *netsim.Conn }
+// stallingConn makes the outcome depend on the seed alone, and gives the program of a node that stalls no turns.
+type stallingConn struct {
+	netsim.SettledConn
+	n *node
+}
 
-func (settledConn) Settle() { <-time.After(1) }
+func (c stallingConn) Settler() func() {
+	settle := c.SettledConn.Settler()
+	return func() {
+		c.n.stall.Lock()
+		until := c.n.stalls
+		c.n.stall.Unlock()
+		<-time.After(time.Until(until))
+		settle()
+	}
+}
+
+// stallFor has the links of a node see the clock jump: for so long they get no turn, then all that has come and all that
+// is due is there at once.
+func (n *node) stallFor(d time.Duration) {
+	n.stall.Lock()
+	defer n.stall.Unlock()
+	n.stalls = time.Now().Add(d)
+}
 
 // newWorld builds the world and opens the link. What is random comes from the seed.
 func newWorld(ctx context.Context, t testing.TB, s story, seed uint64, lossy bool) *world {
 	random := rand.New(rand.NewPCG(seed, 0x726f616d))
-	w := &world{t: t, ctx: ctx, nats: [2]string{"port-restricted", s.nat}, net: netsim.New(netsim.Config{Seed: seed})}
+	w := &world{t: t, ctx: ctx, nats: [2]string{"port-restricted", s.nat}, net: netsim.New(netsim.Config{Seed: seed, Wait: synctest.Wait})}
 	w.rtt = 20*time.Millisecond + time.Duration(random.Int64N(int64(180*time.Millisecond)))
 	if loss := 0.02 * random.Float64(); lossy {
 		w.loss = loss
@@ -131,7 +154,7 @@ func (w *world) node(i int, seed uint64) {
 		w.t.Fatal(err)
 	}
 	n.ep, err = kcptransport.Listen(kcptransport.Config{
-		Conn: settledConn{conn}, Identity: identity, App: "roam", Rand: keys,
+		Conn: stallingConn{conn.Settled(), n}, Identity: identity, App: "roam", Rand: keys,
 		Candidates: n.candidates, OnTrouble: n.meetAgain,
 	})
 	if err != nil {
