@@ -14,6 +14,9 @@ import (
 // 2,048 bytes it keeps an attacker's advantage against AES-GCM below 2^-57 (RFC 9001 appendix B.1).
 const rekeyAfterPackets = 1 << 28
 
+// maxSessionPackets is how many it must never seal: 2^-53 then. A link whose keys were not renewed by then ends.
+const maxSessionPackets = 1 << 30
+
 var (
 	errPacketShort  = errors.New("kcptransport: opening a packet: it is too short")
 	errPacketReplay = errors.New("kcptransport: opening a packet: it came before, or is too old to tell")

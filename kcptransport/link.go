@@ -231,7 +231,8 @@ func (l *Link) Stats() LinkStats {
 func (l *Link) Done() <-chan struct{} { return l.done }
 
 // Err returns why the link ended, nil while it has not: an error that wraps [ErrClosed] after Close, a [*PeerError]
-// when the peer closed it, a [*GoneError] when the peer fell silent, [ErrReplaced] when it came back anew.
+// when the peer closed it, a [*GoneError] when the peer fell silent, [ErrReplaced] when it came back anew; another one when
+// the socket broke, or the peer took no new keys until the old ones were used up.
 func (l *Link) Err() error {
 	l.mu.Lock()
 	defer l.mu.Unlock()

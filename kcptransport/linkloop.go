@@ -1,6 +1,7 @@
 package kcptransport
 
 import (
+	"fmt"
 	"net/netip"
 	"time"
 )
@@ -140,6 +141,10 @@ func (k *linkLoop) proceed(now time.Time, out *outBatch) {
 	k.renewKeys(now)
 	w := packetWriter{k: k, now: now, out: out, session: k.sessions.best()}
 	if w.session == nil {
+		return
+	}
+	if w.session.exhausted() {
+		k.end(fmt.Errorf("kcptransport: link to %s: its keys are used up, and the peer takes no new ones", k.link.peer.Short()))
 		return
 	}
 	w.confirmSessions()

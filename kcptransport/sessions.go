@@ -36,6 +36,9 @@ func (s *session) seal(dst, frames []byte) []byte {
 	return b
 }
 
+// exhausted reports whether nothing more may be sealed.
+func (s *session) exhausted() bool { return s.next >= maxSessionPackets }
+
 // sessions are the keys of a link, oldest first.
 type sessions struct {
 	list  []*session
@@ -68,6 +71,8 @@ func (l *sessions) best() *session {
 // better reports whether s, which is newer, is to be preferred to old.
 func (l *sessions) better(s, old *session) bool {
 	switch {
+	case s.exhausted() != old.exhausted():
+		return old.exhausted()
 	case s.heard.IsZero() != old.heard.IsZero():
 		return !s.heard.IsZero()
 	case s.since.Sub(old.since) > guessTime || s.initiator == old.initiator:
