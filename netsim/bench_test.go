@@ -6,8 +6,9 @@ import (
 	"time"
 )
 
-// BenchmarkPacket moves packets through one NAT and two links, in real time: an
-// instant one, and one where thousands of packets are under way at a time.
+// BenchmarkPacket moves packets through one NAT and two links, in real time:
+// instant ones, and those where thousands of packets are under way at a time, some of
+// them late.
 func BenchmarkPacket(b *testing.B) {
 	for _, bb := range []struct {
 		name   string
@@ -15,6 +16,7 @@ func BenchmarkPacket(b *testing.B) {
 		window int
 	}{
 		{"instant", Link{}, 64},
+		{"late", Link{Delay: time.Millisecond, Reorder: 0.1, ReorderBy: time.Millisecond, Rate: 100_000_000_000}, 8192},
 		{"delay", Link{Delay: time.Millisecond, Jitter: time.Millisecond, Rate: 100_000_000_000}, 8192},
 	} {
 		b.Run(bb.name, func(b *testing.B) {

@@ -29,6 +29,20 @@ type held struct {
 	at  int64
 }
 
+// A wire is an interface as captures call it.
+type wire struct {
+	name  string
+	iface *iface
+}
+
+// Capture writes what passes the links of all hosts and routers that there are to one
+// file, as [Host.Capture] does. Interfaces have the names of their hosts and routers.
+func (n *Network) Capture(w io.Writer) {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	n.capture(w, n.wires)
+}
+
 // Capture writes what passes the host's link to w, as tcpdump would on the host's
 // interface, in the format pcapng: one Write for each packet, made by the scheduler. A
 // packet that is dropped on the link, or by the host, has a comment that says why.
@@ -38,7 +52,7 @@ type held struct {
 func (h *Host) Capture(w io.Writer) {
 	h.net.mu.Lock()
 	defer h.net.mu.Unlock()
-	h.net.capture(w, []string{h.name}, []*iface{h.port})
+	h.net.capture(w, []wire{{h.name, h.port}})
 }
 
 // Capture writes what passes the router to w, as [Host.Capture] does: its link to the
@@ -46,23 +60,28 @@ func (h *Host) Capture(w io.Writer) {
 func (r *Router) Capture(w io.Writer) {
 	r.net.mu.Lock()
 	defer r.net.mu.Unlock()
-	r.net.capture(w, []string{r.name + " outside", r.name + " inside"}, []*iface{r.outside, r.inside})
+	r.net.capture(w, r.wires())
+}
+
+func (r *Router) wires() []wire {
+	return []wire{{r.name + " outside", r.outside}, {r.name + " inside", r.inside}}
 }
 
 // capture begins a file for interfaces. n.mu is held.
-func (n *Network) capture(w io.Writer, names []string, ifaces []*iface) {
+func (n *Network) capture(w io.Writer, wires []wire) {
 	var c *capture
 	if w != nil {
 		c = &capture{net: n, w: w}
 		n.captures = append(n.captures, c)
 		head := appendSection(nil)
-		for _, name := range names {
-			head = appendInterface(head, name)
+		for _, x := range wires {
+			head = appendInterface(head, x.name)
 		}
 		c.write(head)
 	}
 	n.later(func() {
-		for k, i := range ifaces {
+		for k, x := range wires {
+			i := x.iface
 			if i.up.tap, i.down.tap = nil, nil; c != nil {
 				i.up.tap = &tap{c, uint32(k), outbound}
 				i.down.tap = &tap{c, uint32(k), inbound}

@@ -144,6 +144,30 @@ func TestCaptureOfHairpinAndIPv6(t *testing.T) {
 	})
 }
 
+// All of a network in one file.
+func TestCaptureOfAll(t *testing.T) {
+	inBubble(t, func(t *testing.T, w *world) {
+		start := time.Now()
+		h, _ := w.behind("home", "1.0.0.1", NAT{})
+		s := w.listen(w.public("s", "2.0.0.1", Link{}), 1)
+		var buf bytes.Buffer
+		w.Capture(&buf)
+		w.send(w.listen(h, 5000), "2.0.0.1:1", "hi")
+		w.wantPacket(s, "hi")
+		w.close()
+		got := readPcapng(t, buf.Bytes())
+		if want := []string{"home outside", "home inside", "home", "s"}; !slices.Equal(got.names, want) {
+			t.Errorf("interfaces %q, want %q", got.names, want)
+		}
+		wantLines(t, "the network", got.lines(start),
+			`1ns home out: 192.168.1.2:5000 > 2.0.0.1:1 "hi"`,
+			`1.000001ms home inside in: 192.168.1.2:5000 > 2.0.0.1:1 "hi"`,
+			`1.000001ms home outside out: 1.0.0.1:5000 > 2.0.0.1:1 "hi"`,
+			`1.000001ms s in: 1.0.0.1:5000 > 2.0.0.1:1 "hi"`,
+		)
+	})
+}
+
 // What links do by chance shows: a packet that came twice, one that was damaged.
 func TestCaptureOfDamage(t *testing.T) {
 	inBubble(t, func(t *testing.T, w *world) {

@@ -185,6 +185,31 @@ func TestNothingIsDrawnForWhatIsOff(t *testing.T) {
 	}
 }
 
+// Whatever links do to packets, they allocate nothing for it.
+func TestLinksAllocateNothing(t *testing.T) {
+	n := &Network{rand: rand.New(rand.NewPCG(1, 1))}
+	pipe := newPipe(Link{
+		Delay: time.Millisecond, Jitter: time.Millisecond, Rate: 1_000_000_000, Loss: 0.1, Burst: 3,
+		Reorder: 0.1, ReorderBy: time.Millisecond, Duplicate: 0.1, Corrupt: 0.1,
+	})
+	at, data := int64(0), make([]byte, 1200)
+	turn := func() {
+		p := n.newPacket(data)
+		p.src, p.dst, p.ttl = addrPort("1.0.0.1:1"), addrPort("1.0.0.2:2"), defaultTTL
+		n.carry(at, pipe, p)
+		for at += 10_000; n.arrivals.due() <= at; {
+			p, _ := n.arrivals.next()
+			n.recycle(p)
+		}
+	}
+	for range 5000 {
+		turn() // fills the pool
+	}
+	if allocs := testing.AllocsPerRun(5000, turn); allocs != 0 {
+		t.Errorf("%v allocations for a packet", allocs)
+	}
+}
+
 // inBubbleTB hides the method Deadline, which may not be called in a bubble.
 type inBubbleTB struct{ testing.TB }
 

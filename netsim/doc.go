@@ -70,8 +70,8 @@
 // delivered to a socket, or dropped for a reason that has a name. [Network.Close]
 // returns an error when the sums differ.
 //
-// [Host.Capture] and [Router.Capture] write what passes an interface to a file that
-// tcpdump, tshark and Wireshark read. Packets are there from their IP header on, and
+// [Network.Capture], [Host.Capture] and [Router.Capture] write what passes interfaces to
+// a file that tcpdump, tshark and Wireshark read. Packets are there from their IP header on, and
 // those that were dropped at the interface, or on its link, say why in a comment.
 //
 // # Limits

@@ -38,6 +38,7 @@ func (n *Network) NewHost(name string, s *Segment, l Link, addrs ...netip.Addr) 
 	h := &Host{net: n, id: len(n.hosts), name: name, bound: sockets{}, open: sockets{}, ephemeral: firstEphemeral}
 	h.port = attach(s, l, h)
 	n.hosts = append(n.hosts, h)
+	n.wires = append(n.wires, wire{name, h.port})
 	h.settle(s, addrs)
 	return h
 }

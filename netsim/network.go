@@ -36,6 +36,7 @@ type Network struct {
 	free      *packet
 	ready     []*Conn // that got packets in this turn
 	partition map[[2]*Host]bool
+	wires     []wire
 	captures  []*capture
 	wakeAt    int64 // and when they may know
 	turns     turns

@@ -46,6 +46,7 @@ func (n *Network) NewRouter(name string, cfg RouterConfig) *Router {
 	r.outside = attach(cfg.Outside, cfg.Link, r)
 	r.inside = attach(cfg.Inside, Link{}, r)
 	cfg.Inside.router = r
+	n.wires = append(n.wires, r.wires()...)
 	visible := slices.Clone(r.addrs)
 	for a := range cfg.Inside.given { // hosts that were there before
 		if !r.translates(a) {

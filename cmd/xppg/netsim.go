@@ -34,6 +34,7 @@ type matrixOptions struct {
 	seed    uint64
 	runs    int
 	html    string
+	pcap    string
 	rtt     time.Duration
 	loss    float64
 	timeout time.Duration
@@ -69,6 +70,7 @@ each other. It runs in real time, many pairs at once.`,
 	f.Uint64Var(&o.seed, "seed", 1, "decides losses and random ports")
 	f.IntVar(&o.runs, "runs", 3, "how often each pair is played, with seeds from --seed on")
 	f.StringVar(&o.html, "html", "", "also write the matrix to this file as a web page")
+	f.StringVar(&o.pcap, "pcap", "", "also write each run to a file in this directory, for Wireshark (pcapng)")
 	f.DurationVar(&o.rtt, "rtt", 40*time.Millisecond, "round trip between the two")
 	f.Float64Var(&o.loss, "loss", 0, "share of packets lost between the two")
 	f.DurationVar(&o.timeout, "timeout", 3*time.Second, "how long a pair may punch")
@@ -119,7 +121,14 @@ func (c matrixCell) Class() string {
 }
 
 func (a *app) runMatrix(ctx context.Context, o matrixOptions) error {
-	cells, err := scenario.Matrix(ctx, scenario.MatrixConfig{Seed: o.seed, Runs: o.runs, RTT: o.rtt, Loss: o.loss, Timeout: o.timeout})
+	if o.pcap != "" {
+		if err := os.MkdirAll(o.pcap, 0o755); err != nil {
+			return err
+		}
+	}
+	cells, err := scenario.Matrix(ctx, scenario.MatrixConfig{
+		Seed: o.seed, Runs: o.runs, RTT: o.rtt, Loss: o.loss, Timeout: o.timeout, PCAP: o.pcap,
+	})
 	if ctx.Err() != nil {
 		return errReported
 	}

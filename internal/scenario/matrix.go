@@ -1,8 +1,13 @@
 package scenario
 
 import (
+	"bufio"
 	"context"
+	"errors"
+	"fmt"
 	"math/rand/v2"
+	"os"
+	"path/filepath"
 	"slices"
 	"sync"
 	"time"
@@ -48,6 +53,7 @@ type MatrixConfig struct {
 	Loss     float64       // negative: drawn for each run, 0 to 5 %
 	Timeout  time.Duration // of the punching of one run. Default 3 s.
 	Parallel int           // runs at a time. Default 32.
+	PCAP     string        // a directory for a capture of each run, as caller-called-seed.pcapng; empty: none
 	OnCell   func(Cell)    // called as soon as a pair is done, one call at a time; may be nil
 }
 
@@ -68,6 +74,21 @@ func (c MatrixConfig) Run(a, b string, n int) PunchConfig {
 		timeout = 3 * time.Second
 	}
 	return PunchConfig{WorldConfig: WorldConfig{A: a, B: b, Seed: seed, RTT: rtt, Loss: loss}, Timeout: timeout}
+}
+
+// play plays one run, and captures it if that is wanted.
+func (c MatrixConfig) play(ctx context.Context, run PunchConfig) (Result, error) {
+	if c.PCAP == "" {
+		return Punch(ctx, run)
+	}
+	f, err := os.Create(filepath.Join(c.PCAP, fmt.Sprintf("%s-%s-%d.pcapng", run.A, run.B, run.Seed)))
+	if err != nil {
+		return Result{}, fmt.Errorf("scenario: capture: %w", err)
+	}
+	w := bufio.NewWriterSize(f, 1<<16)
+	run.Capture = w
+	r, err := Punch(ctx, run)
+	return r, errors.Join(err, w.Flush(), f.Close())
 }
 
 // Matrix plays the story of Punch for every pair of kinds, many at a time, in real time, and returns the cells row by
@@ -91,7 +112,7 @@ func Matrix(ctx context.Context, cfg MatrixConfig) ([]Cell, error) {
 			for n := range cfg.Runs {
 				all.Go(func() {
 					slots <- struct{}{}
-					r, err := Punch(ctx, cfg.Run(a, b, n))
+					r, err := cfg.play(ctx, cfg.Run(a, b, n))
 					<-slots
 					if err != nil {
 						cancel(err)

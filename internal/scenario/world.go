@@ -3,6 +3,7 @@ package scenario
 import (
 	"errors"
 	"fmt"
+	"io"
 	"math"
 	"net/netip"
 	"slices"
@@ -63,6 +64,8 @@ type WorldConfig struct {
 	IPv6   bool          // A and B have IPv6, behind firewalls that filter as their NATs do
 	SameIP bool          // B is in the network of A; the kind of B does not matter
 
+	Capture io.Writer // gets every packet at every interface, as pcapng; nil: nothing is captured
+
 	// Wait, which is synctest.Wait, is for virtual time: with it the seed alone decides how a story goes, packet for
 	// packet. See netsim.Config.
 	Wait func()
@@ -105,6 +108,9 @@ func NewWorld(cfg WorldConfig) (*World, error) {
 		w.B = Place{Host: w.Net.NewHost("b", home, netsim.Link{}, inside(cfg, 1, 3)...), Router: w.A.Router}
 	default:
 		w.place(cfg, &w.B, "b", Open, 2)
+	}
+	if cfg.Capture != nil {
+		w.Net.Capture(cfg.Capture)
 	}
 	for _, p := range []*Place{&w.A, &w.B, &w.R, &w.S} {
 		p.settled = cfg.Wait != nil
