@@ -12,7 +12,7 @@ import (
 	"go.uber.org/goleak"
 )
 
-var seeds = flag.Int("seeds", 6, "runs of each story")
+var seeds = flag.Int("seeds", 3, "runs of each story")
 
 func TestMain(m *testing.M) {
 	goleak.VerifyTestMain(m,
