@@ -26,6 +26,7 @@ func TestChangesDoNotRaceWithPackets(t *testing.T) {
 		{"one-way partition", DropPartitioned, func(s scene) { s.PartitionOneWay(s.server, s.h) }},
 		{"unplug", DropLinkDown, func(s scene) { s.h.Unplug(time.Second) }},
 		{"unplugged router", DropLinkDown, func(s scene) { s.r.Unplug(time.Second) }},
+		{"outside address", DropNoRoute, func(s scene) { s.r.SetOutsideAddrs(addr("1.0.0.7")) }},
 		{"reboot", DropLinkDown, func(s scene) { s.r.Reboot(time.Second) }},
 		{"crash", DropHostDown, func(s scene) { s.h.Crash() }},
 		{"rebind", DropNoMapping, func(s scene) { s.r.Rebind() }},

@@ -42,14 +42,6 @@
 // [Router.Rebind], [Host.Move], a socket that opens or closes, …) are taken in the
 // same way, before the packets of their instant. [Network.Digest] proves it.
 //
-// # Faults
-//
-// Everything may break while programs run: [Network.Partition] and
-// [Network.PartitionOneWay] keep hosts apart, [Host.Unplug] and [Router.Unplug] take a
-// link down for a while and Link.DownEvery does so again and again, [Host.SetAddrs]
-// and [Host.Move] change addresses, [Router.Rebind] and [Router.Reboot] lose mappings,
-// [Host.Pause] stops a machine until [Host.Resume], [Host.Crash] until [Host.Start].
-//
 // A program of many goroutines with timers of their own is another matter: a
 // [SettledConn] has its loops take turns, so that its outcome, too, depends on the
 // seed alone.
@@ -63,6 +55,15 @@
 //   - It must not read, or ask for [Network.Stats], at an instant at which packets
 //     may arrive, unless it waits for them: a read that blocks gets all packets
 //     of the instant at which it ends.
+//
+// # Faults
+//
+// Everything may break while programs run: [Network.Partition] and
+// [Network.PartitionOneWay] keep hosts apart, [Host.Unplug] and [Router.Unplug] take a
+// link down for a while and Link.DownEvery does so again and again, [Host.SetAddrs],
+// [Host.Move] and [Router.SetOutsideAddrs] change addresses, [Router.Rebind] and
+// [Router.Reboot] lose mappings, [Host.Pause] stops a machine until [Host.Resume],
+// [Host.Crash] until [Host.Start].
 //
 // # Accounting
 //

@@ -1,6 +1,9 @@
 package netsim
 
-import "time"
+import (
+	"net/netip"
+	"time"
+)
 
 // Partition stops everything between two hosts, whatever the way, until Heal.
 func (n *Network) Partition(a, b *Host) { n.setPartition(true, [2]*Host{a, b}, [2]*Host{b, a}) }
@@ -51,6 +54,35 @@ func (r *Router) Reboot(d time.Duration) {
 	r.net.later(func() {
 		r.outside.unplug(until)
 		r.inside.unplug(until)
+	})
+}
+
+// SetOutsideAddrs gives the router other addresses to translate to, as when a
+// provider hands out another one. Every mapping is gone, but ports may be given again. It
+// panics when an address is in use.
+func (r *Router) SetOutsideAddrs(addrs ...netip.Addr) {
+	r.net.mu.Lock()
+	defer r.net.mu.Unlock()
+	s, old, addrs := r.outside.segment, r.given, unmapped(addrs)
+	for _, a := range old {
+		s.takeBack(a, r.outside)
+	}
+	for _, a := range addrs {
+		if err := s.give(a, r.outside); err != nil {
+			panic(err)
+		}
+	}
+	r.given = addrs
+	r.net.later(func() {
+		for _, a := range old {
+			s.withdraw(a, r.outside)
+		}
+		for _, a := range addrs {
+			s.announce(a, r.outside)
+		}
+		r.addrs = addrs
+		clear(r.homes)
+		r.nat.rebind(false)
 	})
 }
 

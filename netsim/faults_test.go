@@ -127,6 +127,40 @@ func TestReboot(t *testing.T) {
 	})
 }
 
+// A provider gives another address: who comes to the old one reaches nobody, and what
+// goes out comes from the new one.
+func TestSetOutsideAddrs(t *testing.T) {
+	inBubble(t, func(t *testing.T, w *world) {
+		h, r := w.behind("a", "1.0.0.1", NAT{})
+		a, s := w.listen(h, 5000), w.listen(w.public("s", "2.0.0.1", Link{}), 1)
+		wantFrom := func(want string) {
+			t.Helper()
+			w.send(a, "2.0.0.1:1", "x")
+			if got := w.wantPacket(s, "x").String(); got != want {
+				t.Errorf("from %s, want %s", got, want)
+			}
+		}
+		wantFrom("1.0.0.1:5000")
+		r.SetOutsideAddrs(addr("1.0.0.9"), addr("1.0.0.8"))
+		r.SetOutsideAddrs(addr("1.0.0.8")) // at the same instant
+		w.send(s, "1.0.0.1:5000", "to the old one")
+		w.send(s, "1.0.0.9:5000", "to the one in between")
+		w.wantNothing(a)
+		w.wantDrops(DropNoRoute, 2)
+		w.send(s, "1.0.0.8:5000", "to the new one, which has no mapping yet")
+		w.wantNothing(a)
+		w.wantDrops(DropNoMapping, 1)
+		wantFrom("1.0.0.8:5000")
+		w.send(s, "1.0.0.8:5000", "back")
+		w.wantPacket(a, "back")
+		w.public("other", "1.0.0.1", Link{}) // the old one is free
+		r.SetOutsideAddrs()
+		w.send(a, "2.0.0.1:1", "from nowhere")
+		w.wantNothing(s)
+		w.wantDrops(DropNoPort, 1)
+	})
+}
+
 func TestUnplugRouter(t *testing.T) {
 	inBubble(t, func(t *testing.T, w *world) {
 		h, r := w.behind("a", "1.0.0.1", NAT{})

@@ -19,9 +19,10 @@ type RouterConfig struct {
 type Router struct {
 	net     *Network
 	name    string
-	nat     *table // of what is translated
-	wall    *table // of what is not: mappings whose outside address is the inside one
-	addrs   []netip.Addr
+	nat     *table                    // of what is translated
+	wall    *table                    // of what is not: mappings whose outside address is the inside one
+	given   []netip.Addr              // its addresses outside, as calls see them
+	addrs   []netip.Addr              // the same as packets see them: a change later
 	homes   map[netip.Addr]netip.Addr // which of the addresses stands for which inside
 	inside  *iface
 	outside *iface
@@ -43,6 +44,7 @@ func (n *Network) NewRouter(name string, cfg RouterConfig) *Router {
 		net: n, name: name, nat: newTable(cfg.NAT), wall: newTable(cfg.NAT.firewall()),
 		addrs: unmapped(cfg.OutsideAddrs), homes: map[netip.Addr]netip.Addr{},
 	}
+	r.given = r.addrs
 	r.outside = attach(cfg.Outside, cfg.Link, r)
 	r.inside = attach(cfg.Inside, Link{}, r)
 	cfg.Inside.router = r
