@@ -20,8 +20,8 @@
 // Sockets are made by [Host.ListenUDP]. A [Conn] is a net.PacketConn with batch
 // methods besides, so that a program written for real sockets runs unchanged.
 // [Presets] has NATs by their popular names, [LinkPresets] links. What cannot be in a
-// sound network, such as an address that two hosts have, panics, as it is a mistake in
-// the test.
+// sound network, such as an address that two hosts have or a share of 5, panics, as it
+// is a mistake in the test.
 //
 // # Time
 //
@@ -71,9 +71,10 @@
 // delivered to a socket, or dropped for a reason that has a name. [Network.Close]
 // returns an error when the sums differ.
 //
-// [Network.Capture], [Host.Capture] and [Router.Capture] write what passes interfaces to
-// a file that tcpdump, tshark and Wireshark read. Packets are there from their IP header on, and
-// those that were dropped at the interface, or on its link, say why in a comment.
+// [Network.Capture], [Host.Capture] and [Router.Capture] write what passes interfaces
+// to a file that tcpdump, tshark and Wireshark read. Packets are there from their IP
+// header on, and those that were dropped at the interface, or on its link, say why in
+// a comment.
 //
 // # Limits
 //

@@ -109,6 +109,8 @@ func unmapped(addrs []netip.Addr) []netip.Addr {
 func (h *Host) SetLink(up, down Link) {
 	h.net.mu.Lock()
 	defer h.net.mu.Unlock()
+	up.mustBeSound()
+	down.mustBeSound()
 	h.net.later(func() { h.port.setLink(up, down) })
 }
 

@@ -1,6 +1,9 @@
 package netsim
 
-import "time"
+import (
+	"fmt"
+	"time"
+)
 
 // A Link says how packets travel in one direction between a host or router and
 // its segment. The zero value is a link that is instant, endless and perfect.
@@ -57,6 +60,20 @@ func (l Link) withDefaults() Link {
 		l.Queue = max(defaultQueue, int(l.Rate/8/10))
 	}
 	return l
+}
+
+// mustBeSound panics when the fields of a link make no sense: shares given in percent
+// are the usual mistake.
+func (l Link) mustBeSound() {
+	for _, share := range []float64{l.Loss, l.Reorder, l.Duplicate, l.Corrupt} {
+		if !(share >= 0 && share <= 1) {
+			panic(fmt.Sprintf("netsim: a link has a share of %v, which is not 0 to 1", share))
+		}
+	}
+	least := min(l.Delay, l.Jitter, l.ReorderBy, l.DownFor, l.DownEvery-l.DownFor)
+	if least < 0 || !(l.Burst >= 0) || min(l.Rate, int64(l.Queue), int64(l.MTU), int64(l.Hops)) < 0 {
+		panic(fmt.Sprintf("netsim: a link has something negative, or is down for longer than DownEvery: %+v", l))
+	}
 }
 
 // pipe is one direction of a link at work.

@@ -2,6 +2,7 @@ package netsim
 
 import (
 	"fmt"
+	"math"
 	"math/rand/v2"
 	"testing"
 	"time"
@@ -127,6 +128,34 @@ func TestIdleLinkTakesWhatIsLargerThanItsQueue(t *testing.T) {
 	if departs, ok := l.enqueue(int64(time.Second)-int64(10*time.Millisecond), 90); !ok || departs != int64(1090*time.Millisecond) {
 		t.Errorf("departs at %d, %v", departs, ok)
 	}
+}
+
+func TestUnsoundLinksPanic(t *testing.T) {
+	inBubble(t, func(t *testing.T, w *world) {
+		h, r := w.behind("a", "1.0.0.1", NAT{})
+		for _, l := range []Link{
+			{Loss: 5}, {Loss: -0.1}, {Loss: math.NaN()}, {Reorder: 1.1}, {Duplicate: 2}, {Corrupt: 100}, {Delay: -1}, {Jitter: -1},
+			{ReorderBy: -1}, {Burst: -1}, {Burst: math.NaN()}, {Rate: -1}, {Queue: -1}, {MTU: -1}, {Hops: -1},
+			{DownFor: 2, DownEvery: 1}, {DownFor: -1},
+		} {
+			for name, f := range map[string]func(){
+				"new host":      func() { w.public("b", "1.0.0.2", l) },
+				"host's up":     func() { h.SetLink(l, Link{}) },
+				"host's down":   func() { h.SetLink(Link{}, l) },
+				"router's up":   func() { r.SetLink(l, Link{}) },
+				"router's down": func() { r.SetLink(Link{}, l) },
+			} {
+				func() {
+					defer func() {
+						if recover() == nil {
+							t.Errorf("%s: %+v is taken", name, l)
+						}
+					}()
+					f()
+				}()
+			}
+		}
+	})
 }
 
 func TestDefaultQueue(t *testing.T) {

@@ -87,6 +87,8 @@ func (r *Router) Rebind() {
 func (r *Router) SetLink(up, down Link) {
 	r.net.mu.Lock()
 	defer r.net.mu.Unlock()
+	up.mustBeSound()
+	down.mustBeSound()
 	r.net.later(func() { r.outside.setLink(up, down) })
 }
 

@@ -30,6 +30,7 @@ type iface struct {
 
 // attach makes the interface of a node, with a link in both directions.
 func attach(s *Segment, l Link, to node) *iface {
+	l.mustBeSound()
 	i := &iface{segment: s, up: newPipe(l), down: newPipe(l), node: to}
 	i.up.to, i.down.to = (*raised)(i), i
 	return i
