@@ -1,10 +1,14 @@
 package kcptransport
 
 import (
+	"context"
 	"flag"
+	"net/netip"
 	"runtime"
 	"testing"
 	"time"
+
+	"github.com/2xppg/xppg/internal/udp"
 )
 
 var idleNodes = flag.Int("idle", 8, "nodes of TestIdleCost, each linked to all others; 46 make 1,035 links")
@@ -75,6 +79,48 @@ func testIdleCost(t *testing.T, use func(w *world, l *Link)) {
 			t.Errorf("an idle link costs %d bytes and %.2f packets a minute; want 65,536 and 4.4", each, perMinute)
 		}
 	})
+}
+
+// BenchmarkIdleLinks leaves 1,035 links between 46 endpoints in this process, over real sockets, in peace for a minute.
+func BenchmarkIdleLinks(b *testing.B) {
+	ctx := context.Background()
+	var nodes []*Endpoint
+	for i := range 46 {
+		conn, err := udp.Listen("127.0.0.1:0")
+		if err != nil {
+			b.Fatal(err)
+		}
+		e, err := Listen(Config{Conn: conn, Identity: testIdentity(byte(i + 1)), App: "test"})
+		if err != nil {
+			b.Fatal(err)
+		}
+		b.Cleanup(func() { e.Close() })
+		go func() {
+			for {
+				if _, err := e.Accept(ctx); err != nil {
+					return
+				}
+			}
+		}()
+		nodes = append(nodes, e)
+	}
+	before, links := memoryInUse(), 0
+	for i, n := range nodes {
+		for _, m := range nodes[i+1:] {
+			if _, err := n.Dial(ctx, Dial{Peer: m.ID(), Addrs: []netip.AddrPort{m.LocalAddr()}}); err != nil {
+				b.Fatal(err)
+			}
+			links++
+		}
+	}
+	time.Sleep(20 * time.Second)
+	each := float64(memoryInUse()-before) / 1024 / float64(2*links)
+	for b.Loop() {
+		busy := processorTime()
+		time.Sleep(time.Minute)
+		b.ReportMetric(each, "KiB/end")
+		b.ReportMetric(100*(processorTime()-busy).Minutes()*1000/float64(links), "%core/1000links")
+	}
 }
 
 // memoryInUse returns the bytes of heap and stacks in use.

@@ -2,6 +2,7 @@ package kcptransport
 
 import (
 	"encoding/binary"
+	"errors"
 	"fmt"
 	"io"
 	"sync"
@@ -106,7 +107,7 @@ func wantMessages(t *testing.T, s *Stream, messages []sentMessage) {
 			return
 		}
 	}
-	if n, err := s.Read(make([]byte, 1)); err != io.EOF {
+	if n, err := s.Read(make([]byte, 1)); !errors.Is(err, io.EOF) {
 		t.Errorf("after the last message: %d bytes, %v", n, err)
 	}
 }
