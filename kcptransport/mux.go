@@ -77,7 +77,7 @@ type mux struct {
 	probes      int // since the last acknowledgement
 
 	stirred          time.Duration // when data last moved
-	rested           bool          // since then memory was given back
+	restAt           time.Duration // when to see whether memory can be given back; 0 = it was
 	counts           muxCounts
 	scratch, message []byte
 
@@ -103,7 +103,7 @@ func newMux(cfg muxConfig) *mux {
 	}
 	cfg.maxPayload = min(max(cfg.maxPayload, 128), kcpMaxSegment) // the kcp package panics on longer ones
 	m := &mux{
-		cfg: cfg, start: cfg.now, convs: make(map[uint32]*conversation), rested: true,
+		cfg: cfg, start: cfg.now, convs: make(map[uint32]*conversation),
 		acceptC: make(chan struct{}, 1), done: make(chan struct{}), ctrl: cfg.control, pace: pacer{credit: pacingMin},
 	}
 	if m.ctrl == nil {

@@ -49,12 +49,12 @@ func (m *mux) accountLevel(l *sendLevel, bytes int) {
 	}
 }
 
-// fillLevel has the streams of l hand over up to so many bytes, and returns how many they did. Who has more to give than
-// its turn gets in line again.
-func (m *mux) fillLevel(l *sendLevel, limit int) (total int) {
+// fillLevel has the streams of l hand over up to limit bytes, and returns how many they did. Who has more to give than
+// its turn gets in line again. window and queue are what may be in flight, and wait for the pacer.
+func (m *mux) fillLevel(l *sendLevel, limit, window, queue int) (total int) {
 	most := handPortion * m.cfg.maxPayload
-	turn := min(max(m.ctrl.window()/32, 2*m.cfg.maxPayload), most)
-	portion := min(m.ctrl.window()/8, most, m.pacerQueue()/2) // what a stream with little reserve hands over at once
+	turn := min(max(window/32, 2*m.cfg.maxPayload), most)
+	portion := min(window/8, most, queue/2) // what a stream with little reserve hands over at once
 	saving := false
 	done := 0
 	for total < limit && done < len(l.ready) {

@@ -170,7 +170,7 @@ func (p *muxPair) run() {
 	defer close(p.doneC)
 	timer := time.NewTimer(time.Hour)
 	defer timer.Stop()
-	var last time.Time
+	var last, set time.Time // set: when the timer goes off
 	still := 0
 	for {
 		p.turns++
@@ -183,11 +183,14 @@ func (p *muxPair) run() {
 		next := p.turn(now)
 		var timeC <-chan time.Time
 		if !next.IsZero() {
-			timer.Reset(next.Sub(now))
-			timeC = timer.C
+			if timeC = timer.C; !next.Equal(set) {
+				timer.Reset(next.Sub(now))
+				set = next
+			}
 		}
 		select {
 		case <-timeC:
+			set = time.Time{}
 		case <-p.wakeC:
 		case f := <-p.calls:
 			f()

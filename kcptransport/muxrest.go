@@ -9,20 +9,28 @@ import (
 // restAfter is how long nothing moves before a mux gives back the memory that it can do without.
 const restAfter = 5 * time.Second
 
-// stir notes that data moves.
-func (m *mux) stir() { m.stirred, m.rested = m.now, false }
-
-// restAt returns when there may be something to give back, 0 = there is not.
-func (m *mux) restAt() time.Duration {
-	if m.rested {
-		return 0
+// stir notes that data moves. The time to rest is put off only when it has come, so that timers need not be set for
+// every packet.
+func (m *mux) stir() {
+	if m.stirred = m.now; m.restAt == 0 {
+		m.restAt = m.now + restAfter
 	}
-	return m.stirred + restAfter
+}
+
+// restStep has the mux rest if it is time.
+func (m *mux) restStep() {
+	switch {
+	case m.restAt == 0 || m.now < m.restAt:
+	case m.now < m.stirred+restAfter:
+		m.restAt = m.stirred + restAfter
+	default:
+		m.restAt = 0
+		m.rest()
+	}
 }
 
 // rest gives back the memory that an idle link can do without: after a file it would keep megabytes.
 func (m *mux) rest() {
-	m.rested = true
 	m.log.rest()
 	m.message, m.scratch = nil, nil
 	for _, list := range []*[]*conversation{&m.later, &m.acking, &m.flushing, &m.touched, &m.active, &m.resting, &m.losing} {

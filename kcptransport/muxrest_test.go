@@ -25,7 +25,7 @@ func TestMuxRest(t *testing.T) {
 			pass(2 * restAfter)
 			p.do(func() {
 				for _, m := range []*mux{p.a, p.b} {
-					if !m.rested || m.log.ring != nil || m.message != nil {
+					if m.restAt != 0 || m.log.ring != nil || m.message != nil {
 						t.Errorf("after round %d a mux keeps its memory", i)
 					}
 					for id, c := range m.convs {

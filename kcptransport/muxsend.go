@@ -36,9 +36,7 @@ func (m *mux) advance(now time.Time) {
 	}
 	clear(m.resting)
 	m.fill()
-	if at := m.restAt(); at != 0 && at <= m.now {
-		m.rest()
-	}
+	m.restStep()
 }
 
 // The lists. A conversation is in each at most once.
@@ -74,12 +72,14 @@ func (m *mux) activate(c *conversation) {
 
 // fill moves data of users into KCP, as far as the controller and the pacer's queue allow, and lets KCP send.
 func (m *mux) fill() {
-	room := m.ctrl.window() - m.log.inflight // what lower levels have queued takes none from higher ones
-	queue := m.pacerQueue()
+	window, queue := m.ctrl.window(), m.pacerQueue()
+	room := window - m.log.inflight // what lower levels have queued takes none from higher ones
 	for i := range m.levels {
 		l := &m.levels[i]
-		room -= l.queued()
-		room -= m.fillLevel(l, max(min(room, queue-l.queued()), l.credit/levelShare-l.queued()))
+		if room -= l.queued(); len(l.ready) > 0 {
+			limit := max(min(room, queue-l.queued()), l.credit/levelShare-l.queued())
+			room -= m.fillLevel(l, limit, window, queue)
+		}
 	}
 	for _, c := range m.flushing {
 		c.listed.flushing = false
@@ -203,7 +203,7 @@ func (m *mux) next() time.Time {
 	if m.closed || m.noPath {
 		return time.Time{}
 	}
-	t := earliest(earliest(m.lossAt, m.probeAt()), m.restAt())
+	t := earliest(earliest(m.lossAt, m.probeAt()), m.restAt)
 	if m.waiting() {
 		t = earliest(t, m.pace.when())
 	}
