@@ -96,8 +96,8 @@ func (s *Stream) Read(p []byte) (int, error) {
 	}
 }
 
-// Write queues p, waiting while the send buffer is full: 2 MiB, less when [Config.MaxMemory] is short. That it returns does not mean that the peer has the
-// data. It does not keep p.
+// Write queues p, waiting while the send buffer is full: 2 MiB, less when [Config.MaxMemory] is short. That it returns
+// does not mean that the peer has the data. It does not keep p.
 func (s *Stream) Write(p []byte) (n int, err error) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
