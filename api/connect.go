@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"maps"
+	"net/netip"
 	"slices"
 	"strings"
 	"sync"
@@ -22,6 +23,7 @@ const (
 	maxIntroducers = 3                // asked at the same time
 	askAgainFirst  = 200 * time.Millisecond
 	askAgainMost   = 5 * time.Second
+	mappedPatience = 2 * time.Second // with introducers, before NATs are sent packets without their help
 )
 
 // Join connects to a target: a "host:port", a ticket, or the ID of a peer that
@@ -107,33 +109,71 @@ func (pg *Playground) reach(ctx context.Context, t Ticket) (kcptransport.PeerID,
 // the first of them can be asked. That begins the handshake anew, because it
 // tells our candidates, and an introducer that we have just joined has told us
 // one more: our address as it sees it.
+//
+// While there is an introducer to ask, what looks like the outside of a NAT is
+// left to hole punching, which sends there when it does no harm: a packet that
+// comes too early makes some NATs give the port away.
 func (pg *Playground) dial(ctx context.Context, t Ticket, sig *signals) (*kcptransport.Link, error) {
-	d := kcptransport.Dial{Peer: t.Peer, Addrs: t.Addrs}
+	all := kcptransport.Dial{Peer: t.Peer, Addrs: t.Addrs}
 	if t.Peer.IsZero() || !sig.askIntroducers(t.Via) {
-		return pg.ep.Dial(ctx, d)
+		return pg.ep.Dial(ctx, all)
 	}
+	d := kcptransport.Dial{Peer: t.Peer, Addrs: withoutMapped(t.Addrs)}
 	direct, cancel := context.WithCancel(ctx)
 	defer cancel()
 	defer context.AfterFunc(sig.opened, cancel)()
 	var err error
-	if len(t.Addrs) > 0 && sig.opened.Err() == nil {
+	if len(d.Addrs) > 0 && sig.opened.Err() == nil {
 		var link *kcptransport.Link
 		if link, err = pg.ep.Dial(direct, d); err == nil {
 			return link, nil
 		}
 	}
+	patience := time.NewTimer(mappedPatience)
+	defer patience.Stop()
 	select {
 	case <-sig.opened.Done():
 		d.Signal = sig
+		if len(d.Addrs) < len(t.Addrs) {
+			sig.wg.Go(func() { pg.dialMapped(ctx, all) })
+		}
 		return pg.ep.Dial(ctx, d)
 	case <-sig.hopeless:
 		if err == nil {
 			err = errors.New("no introducer could be asked")
 		}
-		return nil, err
+	case <-patience.C:
 	case <-ctx.Done():
 		return nil, ctx.Err()
 	}
+	if len(d.Addrs) == len(t.Addrs) && err != nil {
+		return nil, err
+	}
+	all.Signal = sig // it may open yet
+	return pg.ep.Dial(ctx, all)
+}
+
+// dialMapped tries what was left out if introducers have led to nothing for a
+// while. It helps the dial that is under way.
+func (pg *Playground) dialMapped(ctx context.Context, d kcptransport.Dial) {
+	patience := time.NewTimer(mappedPatience)
+	defer patience.Stop()
+	select {
+	case <-patience.C:
+		if pg.ep.Link(d.Peer) == nil {
+			_, _ = pg.ep.Dial(ctx, d) // the same as that of the other one
+		}
+	case <-ctx.Done():
+	}
+}
+
+// withoutMapped leaves out addresses that are the outside of a NAT, as far as can
+// be told: public IPv4 ones of a peer that has private IPv4 ones as well.
+func withoutMapped(addrs []netip.AddrPort) []netip.AddrPort {
+	if !slices.ContainsFunc(addrs, func(a netip.AddrPort) bool { return a.Addr().Is4() && a.Addr().IsPrivate() }) {
+		return addrs
+	}
+	return slices.DeleteFunc(slices.Clone(addrs), func(a netip.AddrPort) bool { return a.Addr().Is4() && !a.Addr().IsPrivate() })
 }
 
 // why adds what the introducers said to the error of a dial.

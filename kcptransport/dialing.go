@@ -93,6 +93,7 @@ func (h *handshaker) dial(now time.Time, r *dialRequest) {
 	d := h.dialByPeer(r.dial.Peer)
 	if d != nil && d.rekeys != nil { // that link has ended meanwhile
 		h.dropDial(d)
+		d.fulfil(nil, errMetTooLate)
 		d = nil
 	}
 	if n := h.e.table.count(); n >= h.e.cfg.MaxLinks {
@@ -135,6 +136,9 @@ func (h *handshaker) rekey(now time.Time, r rekeyRequest) {
 	d.failAt = now.Add(rekeyPause / 2)
 	d.targets = []dialTarget{{addr: r.addr}}
 }
+
+// errMetTooLate is why a Dial fails that was to help a link.
+var errMetTooLate = errors.New("kcptransport: dialling: the link that was to get a path has ended")
 
 // meetAgain has both sides of a link whose path fails tell each other where they are now, by way of an introducer: a
 // handshake carries that, and gives the link new keys besides.
@@ -289,6 +293,7 @@ func (h *handshaker) answer(now time.Time, d *dial, p *inPacket) {
 	h.removeDial(d)
 	if d.rekeys != nil && h.e.table.link(d.peer) != d.rekeys {
 		h.e.table.dropIndex(d.index)
+		d.fulfil(nil, errMetTooLate)
 		return
 	}
 	if l := h.joinExisting(d, est); l != nil {
@@ -314,7 +319,8 @@ func (h *handshaker) answer(now time.Time, d *dial, p *inPacket) {
 		}
 	}
 	if made && d.rekeys != nil { // the peer was restarted, and nobody here has asked for a link
-		m.ready = h.offer(l)
+		waiting, offered := m.ready, h.offer(l)
+		m.ready = func() { waiting(); offered() }
 	}
 	h.give(l, m)
 }

@@ -283,8 +283,11 @@ func (h *handshaker) linkFor(now time.Time, peer PeerID, local linkID, remote re
 func (h *handshaker) give(l *Link, m sessionMessage) {
 	h.e.table.assign(m.localIndex, l)
 	l.learn(m)
-	if !l.inbox.put(m) {
+	if !l.inbox.put(m) { // the link has just ended
 		h.e.table.dropIndex(m.localIndex)
+		if m.ready != nil {
+			m.ready()
+		}
 	}
 }
 

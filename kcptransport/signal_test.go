@@ -188,3 +188,31 @@ func TestSignalNonsense(t *testing.T) {
 		a.wantNoLink(time.Second)
 	})
 }
+
+// A Dial that was to help a link whose path fails is answered whatever becomes of the link meanwhile.
+func TestDialForLinkThatEnds(t *testing.T) {
+	inWorld(t, 40*time.Millisecond, func(w *world) {
+		a, b, l, _ := w.pair()
+		w.serveEcho(l)
+		c := w.couriers(a, b, 300*time.Millisecond)
+		s := w.open(l, "echo")
+		w.net.Partition(a.host, b.host)
+		_, _ = s.Write([]byte("nobody hears this"))
+		w.sleep(time.Second)
+		failed := make(chan error, 1)
+		go func() {
+			_, err := a.Dial(w.ctx, Dial{Peer: b.ID(), Signal: c})
+			failed <- err
+		}()
+		w.sleep(100 * time.Millisecond)
+		_ = l.CloseWithError(1, "enough")
+		select {
+		case err := <-failed:
+			if err == nil {
+				w.Error("no error")
+			}
+		case <-time.After(time.Minute):
+			w.Error("Dial does not return")
+		}
+	})
+}

@@ -174,10 +174,11 @@ func (t *table) remove(m *mapping) {
 }
 
 // rebind forgets every mapping. The outside addresses in use are not given out
-// again until the next rebinding when burn says so.
+// again until the next rebinding when burn says so, unless ports are overloaded:
+// who gives out one port many times has nothing to avoid.
 func (t *table) rebind(burn bool) {
 	t.burnt = map[netip.AddrPort]bool{}
-	if burn {
+	if burn && !t.Overload {
 		for c := range t.byClaim {
 			t.burnt[c.outside] = true
 		}

@@ -73,7 +73,8 @@ func (n *Network) NewRouter(name string, cfg RouterConfig) *Router {
 func (r *Router) Name() string { return r.name }
 
 // Rebind makes the router forget every mapping, as a restart does; the ones
-// made afterwards have other outside ports.
+// made afterwards have other outside ports, unless NAT.Overload lets them have the
+// same again.
 func (r *Router) Rebind() {
 	r.net.mu.Lock()
 	defer r.net.mu.Unlock()

@@ -1,0 +1,179 @@
+package chaos
+
+import (
+	"context"
+	"flag"
+	"fmt"
+	"maps"
+	"math/rand/v2"
+	"slices"
+	"sync"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"go.uber.org/goleak"
+
+	"github.com/2xppg/xppg/internal/scenario"
+)
+
+var (
+	nodes   = flag.Int("nodes", 8, "in each run, 4 at least")
+	minutes = flag.Int("minutes", 2, "of network in each run")
+	seeds   = flag.Int("seeds", 1, "runs")
+	seed    = flag.Uint64("seed", 1, "of the first run")
+)
+
+func TestMain(m *testing.M) {
+	goleak.VerifyTestMain(m,
+		goleak.IgnoreTopFunction("github.com/xtaci/kcp-go/v5.(*TimedSched).sched"), // started by the package's init
+		goleak.IgnoreTopFunction("github.com/xtaci/kcp-go/v5.(*TimedSched).prepend"))
+}
+
+const (
+	sendTimeout = 40 * time.Second
+	settleTime  = 2 * time.Minute // after the last fault, until everything must work
+	grace       = 5 * time.Second // for a message to be handled after it was taken in
+)
+
+func TestChaos(t *testing.T) {
+	for i := range *seeds {
+		s := *seed + uint64(i)
+		t.Run(fmt.Sprintf("seed %d", s), func(t *testing.T) {
+			t.Parallel()
+			synctest.Test(t, func(t *testing.T) { run(t, s) })
+		})
+	}
+}
+
+// run is one hour, or however long it is to be.
+func run(t *testing.T, seed uint64) {
+	ctx, cancel := context.WithCancel(t.Context())
+	defer cancel()
+	w := newWorld(ctx, t, seed)
+	defer w.close()
+	<-time.After(30 * time.Second) // until they know each other
+	began := time.Now()
+	end := began.Add(time.Duration(*minutes) * time.Minute)
+	var mu sync.Mutex
+	happened := map[string]int{}
+	var all sync.WaitGroup
+	talkers := make([]*talker, len(w.nodes))
+	for i, n := range w.nodes {
+		talkers[i] = &talker{node: n, sent: map[from]uint64{}, r: rand.New(rand.NewPCG(seed, uint64(i)))}
+		all.Go(func() { talkers[i].talk(end.Add(settleTime)) })
+		all.Go(func() {
+			w.wreck(n, rand.New(rand.NewPCG(seed, uint64(1000+i))), end, func(name string) {
+				mu.Lock()
+				defer mu.Unlock()
+				happened[name]++
+			})
+		})
+	}
+	all.Wait()
+	<-time.After(grace)
+	for _, name := range slices.Sorted(maps.Keys(happened)) {
+		t.Logf("%3d times: %s", happened[name], name)
+	}
+	sent, failed, lost := 0, 0, 0
+	for _, k := range talkers {
+		sent, failed = sent+k.tried, failed+k.failed
+		lost += k.check(t)
+	}
+	t.Logf("%d messages: %d were not taken in in time, %d were lost; %d nodes, %v", sent, failed, lost, len(w.nodes), end.Sub(began))
+	w.checkReachable(t)
+}
+
+// talker sends numbered messages from one node to others, one after the other.
+type talker struct {
+	node          *node
+	r             *rand.Rand
+	sent          map[from]uint64 // to each node in the present run: the latest number
+	run           int
+	tried, failed int
+	taken         []delivery
+}
+
+// delivery is a message that its sender was told was taken in.
+type delivery struct {
+	message
+	began, ended time.Time
+}
+
+func (k *talker) talk(end time.Time) {
+	for time.Now().Before(end) {
+		<-time.After(time.Duration(200+k.r.IntN(4000)) * time.Millisecond)
+		to := k.node.w.nodes[(k.node.number+1+k.r.IntN(*nodes-1))%*nodes]
+		pg, run := k.node.playground()
+		if run != k.run {
+			clear(k.sent)
+			k.run = run
+		}
+		key := from{node: to.number}
+		k.sent[key]++
+		k.tried++
+		d := delivery{message: message{from: from{k.node.number, run}, to: key, number: k.sent[key]}, began: time.Now()}
+		ctx, cancel := context.WithTimeout(k.node.w.ctx, sendTimeout)
+		err := pg.Send(ctx, "number", payload{k.node.number, run, d.number}, to.id)
+		cancel()
+		if d.ended = time.Now(); err != nil {
+			k.failed++
+			continue
+		}
+		k.taken = append(k.taken, d)
+	}
+}
+
+// check returns how many messages were taken in and never handled, although the receiver did not crash.
+func (k *talker) check(t *testing.T) (lost int) {
+	for _, d := range k.taken {
+		to := k.node.w.nodes[d.to.node]
+		if to.has(d.message) || slices.ContainsFunc(to.falls, func(at time.Time) bool {
+			return at.After(d.began.Add(-grace)) && at.Before(d.ended.Add(grace))
+		}) {
+			continue
+		}
+		lost++
+		t.Errorf("message %d of node %d, run %d, was taken in by node %d and never handled", d.number, d.from.node, d.from.run, d.to.node)
+	}
+	return lost
+}
+
+// has reports whether any run of the node handled a message.
+func (n *node) has(m message) bool {
+	for run := 1; run <= n.run; run++ {
+		if m.to.run = run; n.got[m] {
+			return true
+		}
+	}
+	return false
+}
+
+// kind returns the kind of place of a node, as package scenario calls it.
+func (n *node) kind() string {
+	if n.nat == "" {
+		return scenario.Open
+	}
+	return n.nat
+}
+
+// checkReachable has every pair of nodes connect that can.
+func (w *world) checkReachable(t *testing.T) {
+	var all sync.WaitGroup
+	for i, a := range w.nodes {
+		all.Go(func() {
+			for _, b := range w.nodes[i+1:] {
+				if !scenario.Reachable(a.kind(), b.kind()) {
+					continue
+				}
+				ctx, cancel := context.WithTimeout(w.ctx, 2*time.Minute)
+				_, err := a.pg.Join(ctx, b.id.String())
+				cancel()
+				if err != nil {
+					t.Errorf("node %d (%s) does not reach node %d (%s): %v", a.number, a.kind(), b.number, b.kind(), err)
+				}
+			}
+		})
+	}
+	all.Wait()
+}
