@@ -3,27 +3,19 @@ package api
 import (
 	"context"
 	"fmt"
-	"io"
-	"math/rand/v2"
 	"net/netip"
 	"sync"
 	"testing"
 	"testing/synctest"
 	"time"
 
-	"go.uber.org/goleak"
-
+	"github.com/2xppg/xppg/internal/leaks"
+	"github.com/2xppg/xppg/internal/seeded"
 	"github.com/2xppg/xppg/kcptransport"
 	"github.com/2xppg/xppg/netsim"
 )
 
-func TestMain(m *testing.M) {
-	goleak.VerifyTestMain(m,
-		// kcp-go starts a scheduler of its own at init, which we do not use.
-		goleak.IgnoreAnyFunction("github.com/xtaci/kcp-go/v5.(*TimedSched).sched"),
-		goleak.IgnoreAnyFunction("github.com/xtaci/kcp-go/v5.(*TimedSched).prepend"),
-	)
-}
+func TestMain(m *testing.M) { leaks.VerifyTestMain(m) }
 
 // world is a network with playgrounds in it, for tests in virtual time.
 type world struct {
@@ -59,20 +51,6 @@ type node struct {
 	got    []string // texts of messages of kind "text"
 }
 
-func seededRand(n int) io.Reader { return rand.NewChaCha8([32]byte{byte(n)}) }
-
-// lockedReader lets goroutines share a source of randomness.
-type lockedReader struct {
-	mu sync.Mutex
-	r  io.Reader
-}
-
-func (l *lockedReader) Read(b []byte) (int, error) {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	return l.r.Read(b)
-}
-
 // public starts a node with a public address.
 func (w *world) public(change ...func(*Config)) *node {
 	w.places++
@@ -105,7 +83,7 @@ func (w *world) start(h *netsim.Host, change []func(*Config)) *node {
 	n := &node{w: w, host: h}
 	cfg := Config{
 		App: "test", Conn: conn, Identity: testIdentity(byte(w.places)), STUN: []string{},
-		LocalAddrs: h.Addrs, Rand: &lockedReader{r: seededRand(w.places)}, OnEvent: n.onEvent,
+		LocalAddrs: h.Addrs, Rand: seeded.New([32]byte{byte(w.places)}), OnEvent: n.onEvent,
 	}
 	for _, c := range change {
 		c(&cfg)

@@ -3,11 +3,7 @@ package kcptransport
 import (
 	"testing"
 
-	"go.uber.org/goleak"
+	"github.com/2xppg/xppg/internal/leaks"
 )
 
-func TestMain(m *testing.M) {
-	goleak.VerifyTestMain(m, // the kcp package starts its timers when it is loaded
-		goleak.IgnoreAnyFunction("github.com/xtaci/kcp-go/v5.(*TimedSched).sched"),
-		goleak.IgnoreAnyFunction("github.com/xtaci/kcp-go/v5.(*TimedSched).prepend"))
-}
+func TestMain(m *testing.M) { leaks.VerifyTestMain(m) }

@@ -11,16 +11,11 @@ import (
 	"testing/synctest"
 	"time"
 
-	"go.uber.org/goleak"
-
+	"github.com/2xppg/xppg/internal/leaks"
 	"github.com/2xppg/xppg/kcptransport"
 )
 
-func TestMain(m *testing.M) {
-	goleak.VerifyTestMain(m, // but for what kcp-go starts in its init
-		goleak.IgnoreTopFunction("github.com/xtaci/kcp-go/v5.(*TimedSched).sched"),
-		goleak.IgnoreTopFunction("github.com/xtaci/kcp-go/v5.(*TimedSched).prepend"))
-}
+func TestMain(m *testing.M) { leaks.VerifyTestMain(m) }
 
 var alice, bob = kcptransport.PeerID{1}, kcptransport.PeerID{2}
 

@@ -17,9 +17,9 @@ import (
 	"testing/synctest"
 	"time"
 
-	"go.uber.org/goleak"
 	"pgregory.net/rapid"
 
+	"github.com/2xppg/xppg/internal/leaks"
 	"github.com/2xppg/xppg/kcptransport"
 )
 
@@ -27,11 +27,7 @@ func TestMain(m *testing.M) {
 	if path := os.Getenv("STATE_TEST_CHILD"); path != "" {
 		writeUntilKilled(path)
 	}
-	goleak.VerifyTestMain(m,
-		// kcp-go starts a scheduler of its own at init, which nobody uses here.
-		goleak.IgnoreAnyFunction("github.com/xtaci/kcp-go/v5.(*TimedSched).sched"),
-		goleak.IgnoreAnyFunction("github.com/xtaci/kcp-go/v5.(*TimedSched).prepend"),
-	)
+	leaks.VerifyTestMain(m)
 }
 
 func identity(n byte) *kcptransport.Identity { return kcptransport.IdentityFromSeed([32]byte{n, 2}) }

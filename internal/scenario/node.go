@@ -2,13 +2,15 @@ package scenario
 
 import (
 	"context"
+	"encoding/binary"
 	"fmt"
-	"math/rand/v2"
+	"io"
 	"net/netip"
 	"slices"
 	"sync"
 	"time"
 
+	"github.com/2xppg/xppg/internal/seeded"
 	"github.com/2xppg/xppg/kcptransport"
 	"github.com/2xppg/xppg/punch"
 	"github.com/2xppg/xppg/relaymesh"
@@ -204,21 +206,8 @@ func (n *node) close() error {
 }
 
 // newRandom returns a reproducible source of bytes that goroutines may share.
-func newRandom(seed uint64) *random {
+func newRandom(seed uint64) io.Reader {
 	var key [32]byte
-	for i := range 8 {
-		key[i] = byte(seed >> (8 * i))
-	}
-	return &random{source: rand.NewChaCha8(key)}
-}
-
-type random struct {
-	mu     sync.Mutex
-	source *rand.ChaCha8
-}
-
-func (r *random) Read(b []byte) (int, error) {
-	r.mu.Lock()
-	defer r.mu.Unlock()
-	return r.source.Read(b)
+	binary.LittleEndian.PutUint64(key[:], seed)
+	return seeded.New(key)
 }

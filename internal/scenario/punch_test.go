@@ -9,14 +9,10 @@ import (
 	"testing/synctest"
 	"time"
 
-	"go.uber.org/goleak"
+	"github.com/2xppg/xppg/internal/leaks"
 )
 
-func TestMain(m *testing.M) {
-	goleak.VerifyTestMain(m,
-		goleak.IgnoreTopFunction("github.com/xtaci/kcp-go/v5.(*TimedSched).sched"), // started by the package's init
-		goleak.IgnoreTopFunction("github.com/xtaci/kcp-go/v5.(*TimedSched).prepend"))
-}
+func TestMain(m *testing.M) { leaks.VerifyTestMain(m) }
 
 // Every kind of place calls every other: those that can reach each other do, within two round trips, the others fail.
 func TestPunchEveryPair(t *testing.T) {

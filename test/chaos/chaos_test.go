@@ -12,8 +12,7 @@ import (
 	"testing/synctest"
 	"time"
 
-	"go.uber.org/goleak"
-
+	"github.com/2xppg/xppg/internal/leaks"
 	"github.com/2xppg/xppg/internal/scenario"
 )
 
@@ -24,11 +23,7 @@ var (
 	seed    = flag.Uint64("seed", 1, "of the first run")
 )
 
-func TestMain(m *testing.M) {
-	goleak.VerifyTestMain(m,
-		goleak.IgnoreTopFunction("github.com/xtaci/kcp-go/v5.(*TimedSched).sched"), // started by the package's init
-		goleak.IgnoreTopFunction("github.com/xtaci/kcp-go/v5.(*TimedSched).prepend"))
-}
+func TestMain(m *testing.M) { leaks.VerifyTestMain(m) }
 
 const (
 	sendTimeout = 40 * time.Second

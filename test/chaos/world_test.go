@@ -3,14 +3,13 @@ package chaos
 import (
 	"context"
 	"fmt"
-	"io"
-	"math/rand/v2"
 	"net/netip"
 	"sync"
 	"testing"
 	"time"
 
 	"github.com/2xppg/xppg/api"
+	"github.com/2xppg/xppg/internal/seeded"
 	"github.com/2xppg/xppg/kcptransport"
 	"github.com/2xppg/xppg/netsim"
 )
@@ -116,7 +115,7 @@ func (n *node) start() {
 	n.id = identity.ID()
 	cfg := api.Config{
 		App: "chaos", Conn: conn, Identity: identity, STUN: []string{}, LocalAddrs: n.host.Addrs,
-		Rand: &lockedReader{r: rand.NewChaCha8([32]byte{byte(n.number + 1), byte(run)})},
+		Rand: seeded.New([32]byte{byte(n.number + 1), byte(run)}),
 	}
 	for i := range publicNodes {
 		if i != n.number {
@@ -181,15 +180,4 @@ func (w *world) close() {
 	if err := w.net.Close(); err != nil {
 		w.t.Error(err)
 	}
-}
-
-type lockedReader struct {
-	mu sync.Mutex
-	r  io.Reader
-}
-
-func (l *lockedReader) Read(b []byte) (int, error) {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	return l.r.Read(b)
 }

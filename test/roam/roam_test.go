@@ -9,16 +9,12 @@ import (
 	"testing/synctest"
 	"time"
 
-	"go.uber.org/goleak"
+	"github.com/2xppg/xppg/internal/leaks"
 )
 
 var seeds = flag.Int("seeds", 3, "runs of each story")
 
-func TestMain(m *testing.M) {
-	goleak.VerifyTestMain(m,
-		goleak.IgnoreTopFunction("github.com/xtaci/kcp-go/v5.(*TimedSched).sched"), // started by the package's init
-		goleak.IgnoreTopFunction("github.com/xtaci/kcp-go/v5.(*TimedSched).prepend"))
-}
+func TestMain(m *testing.M) { leaks.VerifyTestMain(m) }
 
 // A story is something that happens to the network of node 0, or of both, while messages flow.
 type story struct {

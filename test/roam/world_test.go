@@ -4,7 +4,6 @@ import (
 	"context"
 	"encoding/binary"
 	"fmt"
-	"io"
 	"math/rand/v2"
 	"net/netip"
 	"slices"
@@ -14,6 +13,7 @@ import (
 	"testing/synctest"
 	"time"
 
+	"github.com/2xppg/xppg/internal/seeded"
 	"github.com/2xppg/xppg/kcptransport"
 	"github.com/2xppg/xppg/netsim"
 )
@@ -148,7 +148,7 @@ func (w *world) node(i int, seed uint64) {
 	}
 	key := [32]byte{byte(i + 1), 7, 3}
 	binary.BigEndian.PutUint64(key[8:], seed)
-	keys := &lockedReader{r: rand.NewChaCha8(key)}
+	keys := seeded.New(key)
 	identity, err := kcptransport.NewIdentity(keys)
 	if err != nil {
 		w.t.Fatal(err)
@@ -160,17 +160,6 @@ func (w *world) node(i int, seed uint64) {
 	if err != nil {
 		w.t.Fatal(err)
 	}
-}
-
-type lockedReader struct {
-	mu sync.Mutex
-	r  io.Reader
-}
-
-func (l *lockedReader) Read(b []byte) (int, error) {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	return l.r.Read(b)
 }
 
 // other returns the other end.
