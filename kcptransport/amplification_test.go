@@ -16,17 +16,10 @@ func TestGarbageIsNotAmplified(t *testing.T) {
 	for _, busy := range []bool{false, true} {
 		synctest.Test(t, func(t *testing.T) {
 			random := rand.New(seeded(4))
-			conn := newWireConn()
-			e := flooded(t, conn)
-			defer e.Close()
-			i, err := newInitiator(testConfig(1), e.ID(), 7, says(testHello(1)))
-			if err != nil {
-				t.Fatal(err)
-			}
-			first := append(bytes.Clone(i.first()), make([]byte, 300)...)
+			conn, first := strangersView(t)
 			if busy {
 				for n := range int(2 * loadOn) {
-					conn.in <- spoofed(n, bytes.Clone(i.first()))
+					conn.in <- spoofed(n, bytes.Clone(first[:firstSize]))
 				}
 				conn.take()
 			}
@@ -45,15 +38,8 @@ func TestGarbageIsNotAmplified(t *testing.T) {
 				}
 				b[0] = kinds[n%len(kinds)]
 				from := netip.AddrPortFrom(netip.AddrFrom4([4]byte{10, byte(n >> 16), byte(n >> 8), byte(n)}), 9)
-				conn.in <- fakePacket{b, from}
-				sum := 0
-				for _, p := range conn.take() {
-					if sum += len(p.b); p.from != from {
-						t.Fatalf("a packet from %v is answered to %v", from, p.from)
-					}
-					answers++
-				}
-				if sum > size {
+				sum, count := conn.answersTo(t, fakePacket{b, from})
+				if answers += count; sum > size {
 					t.Errorf("%d bytes of type %#x are answered with %d", size, b[0], sum)
 				}
 				if !busy {

@@ -64,15 +64,13 @@ func (j *cookieJar) valid(now time.Time, from netip.AddrPort, c cookie) bool {
 	if j.since.IsZero() || j.renew(now) != nil {
 		return false
 	}
-	for _, secret := range []*[32]byte{&j.secret, &j.former} {
-		if secret == &j.former && !j.hadFormer {
-			continue
-		}
-		if want := cookieFor(secret, from); subtle.ConstantTimeCompare(want[:], c[:]) == 1 {
-			return true
-		}
-	}
-	return false
+	return c.is(&j.secret, from) || j.hadFormer && c.is(&j.former, from)
+}
+
+// is reports whether c was made with a secret for an address.
+func (c cookie) is(secret *[32]byte, from netip.AddrPort) bool {
+	want := cookieFor(secret, from)
+	return subtle.ConstantTimeCompare(want[:], c[:]) == 1
 }
 
 // cookieFor is the keyed hash of an address and port.

@@ -80,6 +80,31 @@ func flooded(t *testing.T, conn PacketConn) *Endpoint {
 	return e
 }
 
+// strangersView returns the socket of an endpoint, and a first message to it with 300 bytes more behind.
+func strangersView(t *testing.T) (conn *wireConn, first []byte) {
+	t.Helper()
+	conn = newWireConn()
+	e := flooded(t, conn)
+	t.Cleanup(func() { e.Close() })
+	i, err := newInitiator(testConfig(1), e.ID(), 7, says(testHello(1)))
+	if err != nil {
+		t.Fatal(err)
+	}
+	return conn, append(bytes.Clone(i.first()), make([]byte, 300)...)
+}
+
+// answersTo returns how many bytes answer a packet, in how many packets, all of which must go where it came from.
+func (c *wireConn) answersTo(t *testing.T, p fakePacket) (size, count int) {
+	t.Helper()
+	c.in <- p
+	for _, answer := range c.take() {
+		if size, count = size+len(answer.b), count+1; answer.from != p.from {
+			t.Fatalf("a packet from %v is answered to %v", p.from, answer.from)
+		}
+	}
+	return size, count
+}
+
 // spoofed returns first message number i of somebody who cannot see the answers: all but the header is noise.
 func spoofed(i int, b []byte) fakePacket {
 	b[firstHeaderSize], b[firstHeaderSize+1], b[firstHeaderSize+2] = byte(i), byte(i>>8), byte(i>>16)
@@ -246,23 +271,11 @@ func heap() uint64 {
 // Nothing that a stranger sends, of whatever kind and length, is answered with more.
 func TestAnswersAreNeverLarger(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		conn := newWireConn()
-		e := flooded(t, conn)
-		defer e.Close()
-		i, err := newInitiator(testConfig(1), e.ID(), 7, says(testHello(1)))
-		if err != nil {
-			t.Fatal(err)
-		}
-		long := append(bytes.Clone(i.first()), make([]byte, 300)...)
+		conn, long := strangersView(t)
 		for kind := range 256 {
 			for _, size := range []int{1, 2, 5, 6, 7, 10, 11, 21, 22, 23, 25, 100, 1199, 1200, 1201, 1217, 1218, 1219, 1500} {
 				long[0] = byte(kind)
-				conn.in <- fakePacket{bytes.Clone(long[:size]), nodeAddrPort(1)}
-				sum := 0
-				for _, p := range conn.take() {
-					sum += len(p.b)
-				}
-				if sum > size {
+				if sum, _ := conn.answersTo(t, fakePacket{bytes.Clone(long[:size]), nodeAddrPort(1)}); sum > size {
 					t.Errorf("%d bytes of type %#x are answered with %d", size, kind, sum)
 				}
 			}

@@ -120,7 +120,7 @@ func (h *handshaker) dial(now time.Time, r *dialRequest) {
 		h.send(d.initiator.first(), fresh)
 	}
 	if r.dial.Signal != nil {
-		d.signal, d.signalNext, d.signalTries, d.failAt = r.dial.Signal, now, 0, time.Time{}
+		d.useSignal(now, r.dial.Signal)
 	}
 }
 
@@ -152,7 +152,12 @@ func (h *handshaker) meetAgain(now time.Time, l *Link, r *dialRequest) {
 		}
 	}
 	d.requests = append(d.requests, r)
-	d.signal, d.signalNext, d.signalTries, d.failAt = r.dial.Signal, now, 0, time.Time{}
+	d.useSignal(now, r.dial.Signal)
+}
+
+// useSignal has the first message go by way of an introducer, too, from now on.
+func (d *dial) useSignal(now time.Time, s Signal) {
+	d.signal, d.signalNext, d.signalTries, d.failAt = s, now, 0, time.Time{}
 }
 
 // newDial begins a handshake. rekeys is the link that it is for, nil when there is none yet.

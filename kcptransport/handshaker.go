@@ -42,8 +42,7 @@ type handshaker struct {
 	load    loadMeter
 	jar     cookieJar
 	scratch [packetBufSize]byte
-	proofs  [][]byte // requests for them, to be sent after this turn
-	provers []netip.AddrPort
+	out     *outBatch // requests for proofs of this turn, nil when there is none
 }
 
 // shakeMessage is what the handshaker is sent by others.
@@ -129,7 +128,7 @@ func (h *handshaker) run() {
 			}
 		}
 		spare = messages
-		h.sendProofs()
+		h.flush()
 		h.stepDials(now)
 		h.expirePending(now)
 		if next := earlier(h.nextDial(), h.pending.next()); next.IsZero() {
@@ -307,8 +306,8 @@ const maxDialAddrs = 32
 // Dial opens a link and returns when the handshake is done, which takes a round trip; what is written to streams then
 // leaves at once. If there is a link to the peer already, it is returned; so one link may be returned by several calls,
 // and by Accept too. When the path of that link fails and there is a Signal, both sides first tell each other their
-// candidates anew and try them: see [Config.OnTrouble]. Dial gives up when ctx ends, or after [Config.HandshakeTimeout]; when the other side refused, it
-// tells so by a [*HandshakeError].
+// candidates anew and try them: see [Config.OnTrouble]. Dial gives up when ctx ends, or after
+// [Config.HandshakeTimeout]; when the other side refused, it tells so by a [*HandshakeError].
 func (e *Endpoint) Dial(ctx context.Context, d Dial) (*Link, error) {
 	d, err := d.normal(e.ID())
 	if err != nil {

@@ -175,8 +175,9 @@ func (k *linkLoop) streamsMove(now time.Time, p Path, sameHost bool) {
 	k.older, k.lastPath = k.lastPath, p
 }
 
-// countLosses enters what the streams found out since it was last called under the paths that they used.
-func (k *linkLoop) countLosses() {
+// countLosses enters what the streams found out since it was last called under the paths that they used. It returns what
+// they found out at all.
+func (k *linkLoop) countLosses() muxStats {
 	m := k.mux.stats()
 	before := m.LostBefore - k.losses.LostBefore
 	k.paths.carried(k.lastPath, m.Lost-k.losses.Lost-before, m.Rate)
@@ -184,6 +185,7 @@ func (k *linkLoop) countLosses() {
 		k.paths.carried(k.older, before, 0)
 	}
 	k.losses = m.muxCounts
+	return m
 }
 
 // troubleAt returns when a peer that is silent becomes a trouble that others should know of; zero: it is not silent.
@@ -300,7 +302,7 @@ func (k *linkLoop) attach(now time.Time, m sessionMessage) {
 }
 
 // lost reports whether no path works, so that an introducer is of use.
-func (k *linkLoop) lost() bool { return k.paths.inUse == nil || !k.paths.inUse.suspect.IsZero() }
+func (k *linkLoop) lost() bool { return k.paths.inUse == nil || k.paths.inDoubt() }
 
 // probe sends a probe that somebody asked for.
 func (k *linkLoop) probe(now time.Time, m probeMessage, out *outBatch) {
@@ -417,7 +419,9 @@ func (k *linkLoop) next() time.Time {
 	if k.closing != nil {
 		at = earlier(at, k.closing.next)
 	}
-	if (k.closing == nil || !k.closing.told()) && !k.paths.leaving() && (!k.paths.moving() || k.paths.newcomer() != nil) { // what waits then waits for the path
+	// While the path is about to change, what waits waits for that, unless it may go ahead (packetWriter.early).
+	waits := k.paths.leaving() || k.paths.moving() && k.paths.newcomer() == nil
+	if (k.closing == nil || !k.closing.told()) && !waits {
 		at = earlier(at, k.mux.next())
 	}
 	return at
@@ -464,8 +468,7 @@ func (k *linkLoop) publish(now time.Time) {
 	if now.Sub(k.shownAt) >= showPause {
 		k.shownAt, k.paths.dirty = now, true
 	}
-	k.countLosses()
-	m := k.mux.stats()
+	m := k.countLosses()
 	k.stats.DatagramsDropped = k.link.datagrams.dropped.Load()
 	k.stats.Streams, k.stats.PacketsLost, k.stats.Loss, k.stats.DeliveryRate = m.Streams, m.Lost, m.Loss, m.Rate
 	if k.stats.RTT = m.SRTT; k.stats.RTT == 0 {

@@ -1,5 +1,7 @@
 package kcptransport
 
+import "slices"
+
 const (
 	priorityLevels = 3
 	// levelShare is the part of the rate, one in so many, that a level keeps while those above it want it all.
@@ -119,12 +121,7 @@ func (c *conversation) setLevel(level int) {
 	l.handed += c.send.handedBytes
 	c.levelIndex = uint8(level)
 	if c.listed.ready {
-		for i, r := range old.ready {
-			if r == c {
-				old.ready = append(old.ready[:i], old.ready[i+1:]...)
-				break
-			}
-		}
+		old.ready = slices.DeleteFunc(old.ready, func(other *conversation) bool { return other == c })
 		l.ready = append(l.ready, c)
 	}
 }

@@ -325,10 +325,13 @@ func (t *pathTable) offer(now time.Time, candidates []Candidate) {
 	}
 }
 
+// inDoubt reports whether there is a path in use, and an answer on it is missing.
+func (t *pathTable) inDoubt() bool { return t.inUse != nil && !t.inUse.suspect.IsZero() }
+
 // newcomer returns the path on which the peer has lately come up, while the one in use is in doubt: as soon as it is
 // validated it takes over. nil: there is none, or too little came from there to send it a full packet.
 func (t *pathTable) newcomer() *pathEntry {
-	if t.inUse == nil || t.inUse.suspect.IsZero() {
+	if !t.inDoubt() {
 		return nil
 	}
 	for _, e := range t.paths {
@@ -342,17 +345,14 @@ func (t *pathTable) newcomer() *pathEntry {
 // moving reports whether the peer has come up elsewhere, and the answer that tells whether it left the path in use is
 // on its way: what is sent on that path now would be lost, and known to be lost much later than the rest.
 func (t *pathTable) moving() bool {
-	if t.inUse == nil || t.inUse.suspect.IsZero() {
-		return false
-	}
-	return slices.ContainsFunc(t.paths, func(e *pathEntry) bool {
+	return t.inDoubt() && slices.ContainsFunc(t.paths, func(e *pathEntry) bool {
 		return e.validated.IsZero() && e.reason == ReasonSource && e.tries <= 1
 	})
 }
 
 // leaving reports whether another path is about to take over from the one in use, on which nothing more should be sent.
 func (t *pathTable) leaving() bool {
-	if t.inUse == nil || t.inUse.suspect.IsZero() {
+	if !t.inDoubt() {
 		return false
 	}
 	anyFull := t.anyFull()
@@ -487,11 +487,10 @@ func (t *pathTable) info(e *pathEntry) PathInfo {
 	}
 	switch {
 	case e.validated.IsZero():
-	case !e.full && e.suspect.IsZero():
-	case e.suspect.IsZero():
-		i.State = PathValidated
-	default:
+	case !e.suspect.IsZero():
 		i.State = PathSuspect
+	case e.full:
+		i.State = PathValidated
 	}
 	return i
 }

@@ -136,20 +136,23 @@ func (h *handshaker) askForProof(now time.Time, p *inPacket) {
 		return
 	}
 	if c, err := h.jar.make(now, p.from); err == nil {
-		h.proofs, h.provers = append(h.proofs, appendCookie(nil, p.bytes(), c)), append(h.provers, p.from)
+		if h.out == nil {
+			h.out = outBatches.Get().(*outBatch)
+		}
+		h.out.push(appendCookie(h.out.space(), p.bytes(), c), p.from)
+		if h.out.full() {
+			h.flush()
+		}
 	}
 }
 
-// sendProofs sends what askForProof has gathered in this turn.
-func (h *handshaker) sendProofs() {
-	for len(h.proofs) > 0 {
-		n, err := h.e.cfg.Conn.WriteBatch(h.proofs, h.provers)
-		if n == 0 || err != nil {
-			break // who wants an answer asks again
-		}
-		h.proofs, h.provers = h.proofs[n:], h.provers[n:]
+// flush sends what askForProof has gathered.
+func (h *handshaker) flush() {
+	if h.out != nil {
+		h.out.flush(h.e.cfg.Conn)
+		outBatches.Put(h.out)
+		h.out = nil
 	}
-	h.proofs, h.provers = nil, nil
 }
 
 // keyOf returns what a first message of this version is known by.
