@@ -29,31 +29,27 @@ func (n *Network) setPartition(on bool, ways ...[2]*Host) {
 // dropped. What is under way arrives, and programs are told nothing. Called again it
 // counts anew; Unplug(0) plugs the link in. For a link that goes down again and
 // again, see Link.DownEvery.
-func (h *Host) Unplug(d time.Duration) {
-	h.net.mu.Lock()
-	defer h.net.mu.Unlock()
-	until := h.net.now() + 1 + int64(d)
-	h.net.later(func() { h.port.unplug(until) })
-}
+func (h *Host) Unplug(d time.Duration) { h.net.unplug(d, h.port) }
 
 // Unplug takes the router's link to the outside down for d, as [Host.Unplug] does.
-func (r *Router) Unplug(d time.Duration) {
-	r.net.mu.Lock()
-	defer r.net.mu.Unlock()
-	until := r.net.now() + 1 + int64(d)
-	r.net.later(func() { r.outside.unplug(until) })
-}
+func (r *Router) Unplug(d time.Duration) { r.net.unplug(d, r.outside) }
 
 // Reboot takes the router's links on both sides down for d, and makes it forget
 // every mapping as [Router.Rebind] does. Its addresses stay.
 func (r *Router) Reboot(d time.Duration) {
 	r.Rebind()
-	r.net.mu.Lock()
-	defer r.net.mu.Unlock()
-	until := r.net.now() + 1 + int64(d)
-	r.net.later(func() {
-		r.outside.unplug(until)
-		r.inside.unplug(until)
+	r.net.unplug(d, r.outside, r.inside)
+}
+
+// unplug takes both directions of the links of interfaces down for d.
+func (n *Network) unplug(d time.Duration, links ...*iface) {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	until := n.now() + 1 + int64(d)
+	n.later(func() {
+		for _, i := range links {
+			i.up.downUntil, i.down.downUntil = until, until
+		}
 	})
 }
 
@@ -63,31 +59,16 @@ func (r *Router) Reboot(d time.Duration) {
 func (r *Router) SetOutsideAddrs(addrs ...netip.Addr) {
 	r.net.mu.Lock()
 	defer r.net.mu.Unlock()
-	s, old, addrs := r.outside.segment, r.given, unmapped(addrs)
-	for _, a := range old {
-		s.takeBack(a, r.outside)
-	}
-	for _, a := range addrs {
-		if err := s.give(a, r.outside); err != nil {
-			panic(err)
-		}
-	}
+	s, addrs := r.outside.segment, unmapped(addrs)
+	tell := r.outside.readdress(s, r.given, s, addrs)
 	r.given = addrs
 	r.net.later(func() {
-		for _, a := range old {
-			s.withdraw(a, r.outside)
-		}
-		for _, a := range addrs {
-			s.announce(a, r.outside)
-		}
+		tell()
 		r.addrs = addrs
 		clear(r.homes)
 		r.nat.rebind(false)
 	})
 }
-
-// unplug takes both directions of an interface's link down.
-func (i *iface) unplug(until int64) { i.up.downUntil, i.down.downUntil = until, until }
 
 // isDown reports whether the link carries nothing now.
 func (l *pipe) isDown(at int64) bool {

@@ -75,24 +75,12 @@ func (h *Host) Move(s *Segment, addrs ...netip.Addr) {
 
 // settle moves the host from where it is, if anywhere.
 func (h *Host) settle(s *Segment, addrs []netip.Addr) {
-	from, old, addrs := h.segment, h.addrs, unmapped(addrs)
-	for _, a := range old {
-		from.takeBack(a, h.port)
-	}
-	for _, a := range addrs {
-		if err := s.give(a, h.port); err != nil {
-			panic(err)
-		}
-	}
+	addrs = unmapped(addrs)
+	tell := h.port.readdress(h.segment, h.addrs, s, addrs)
 	h.segment, h.addrs = s, addrs
 	h.net.later(func() {
-		for _, a := range old {
-			from.withdraw(a, h.port)
-		}
 		h.port.segment, h.local = s, addrs
-		for _, a := range addrs {
-			s.announce(a, h.port)
-		}
+		tell()
 	})
 }
 

@@ -111,5 +111,27 @@ func (s *Segment) withdraw(a netip.Addr, i *iface) {
 	}
 }
 
+// readdress gives an interface other addresses in place of old ones, perhaps on
+// another segment. It returns what makes packets see that, and panics when an address
+// is in use.
+func (i *iface) readdress(from *Segment, old []netip.Addr, to *Segment, addrs []netip.Addr) (tell func()) {
+	for _, a := range old {
+		from.takeBack(a, i)
+	}
+	for _, a := range addrs {
+		if err := to.give(a, i); err != nil {
+			panic(err)
+		}
+	}
+	return func() {
+		for _, a := range old {
+			from.withdraw(a, i)
+		}
+		for _, a := range addrs {
+			to.announce(a, i)
+		}
+	}
+}
+
 // shows reports whether an address inside is visible further out.
 func (s *Segment) shows(a netip.Addr) bool { return s.router != nil && !s.router.translates(a) }
