@@ -135,6 +135,16 @@ func (n *node) meet(o *node) kcptransport.PeerID {
 	return id
 }
 
+// introduced starts two nodes behind NATs, by their presets, that have a common peer.
+func (w *world) introduced(natA, natB string) (a, b *node) {
+	w.t.Helper()
+	r := w.public(noMesh)
+	a, b = w.behind(netsim.Presets[natA], noMesh), w.behind(netsim.Presets[natB], noMesh)
+	a.meet(r)
+	b.meet(r)
+	return a, b
+}
+
 func (n *node) texts() []string {
 	n.mu.Lock()
 	defer n.mu.Unlock()

@@ -37,11 +37,7 @@ func TestJoinByAddressAndSend(t *testing.T) {
 
 func TestPunchThroughCommonPeer(t *testing.T) {
 	inWorld(t, func(t *testing.T, w *world) {
-		r := w.public(noMesh)
-		a := w.behind(netsim.Presets["port-restricted"], noMesh)
-		b := w.behind(netsim.Presets["address-restricted"], noMesh)
-		a.meet(r)
-		b.meet(r)
+		a, b := w.introduced("port-restricted", "address-restricted")
 		if id := a.join(b.ID().String()); id != b.ID() {
 			t.Fatalf("joined %s", id)
 		}
@@ -62,11 +58,7 @@ func TestPunchThroughCommonPeer(t *testing.T) {
 
 func TestPunchFailureSaysWhy(t *testing.T) {
 	inWorld(t, func(t *testing.T, w *world) {
-		r := w.public(noMesh)
-		a := w.behind(netsim.Presets["symmetric"], noMesh)
-		b := w.behind(netsim.Presets["symmetric"], noMesh)
-		a.meet(r)
-		b.meet(r)
+		a, b := w.introduced("symmetric", "symmetric")
 		_, err := a.Join(w.ctx(30*time.Second), b.ID().String())
 		if err == nil {
 			t.Fatal("two symmetric NATs were punched without prediction")
@@ -114,10 +106,7 @@ func TestMeshFormsByItselfAndBroadcastReachesAllOnce(t *testing.T) {
 
 func TestBroadcastReachesPeersWithoutALink(t *testing.T) {
 	inWorld(t, func(t *testing.T, w *world) {
-		r := w.public(noMesh)
-		a, b := w.behind(netsim.Presets["symmetric"], noMesh), w.behind(netsim.Presets["symmetric"], noMesh)
-		a.meet(r)
-		b.meet(r)
+		a, b := w.introduced("symmetric", "symmetric")
 		for i := range 20 {
 			if err := a.SendText(w.ctx(5*time.Second), fmt.Sprint(i)); err != nil {
 				t.Fatal(err)
