@@ -13,6 +13,7 @@ import (
 	"time"
 
 	"github.com/2xppg/xppg/kcptransport"
+	"github.com/2xppg/xppg/punch"
 	"github.com/2xppg/xppg/relaymesh"
 )
 
@@ -119,7 +120,14 @@ func (pg *Playground) dial(ctx context.Context, t Ticket, sig *signals) (*kcptra
 		return pg.ep.Dial(ctx, all)
 	}
 	d := kcptransport.Dial{Peer: t.Peer, Addrs: withoutMapped(t.Addrs)}
-	direct, cancel := context.WithCancel(ctx)
+	leftOut := len(d.Addrs) < len(t.Addrs)
+	patience := ctx
+	if leftOut {
+		var cancel context.CancelFunc
+		patience, cancel = context.WithTimeout(ctx, mappedPatience)
+		defer cancel()
+	}
+	direct, cancel := context.WithCancel(patience)
 	defer cancel()
 	defer context.AfterFunc(sig.opened, cancel)()
 	var err error
@@ -129,12 +137,10 @@ func (pg *Playground) dial(ctx context.Context, t Ticket, sig *signals) (*kcptra
 			return link, nil
 		}
 	}
-	patience := time.NewTimer(mappedPatience)
-	defer patience.Stop()
 	select {
 	case <-sig.opened.Done():
 		d.Signal = sig
-		if len(d.Addrs) < len(t.Addrs) {
+		if leftOut {
 			sig.wg.Go(func() { pg.dialMapped(ctx, all) })
 		}
 		return pg.ep.Dial(ctx, d)
@@ -142,12 +148,13 @@ func (pg *Playground) dial(ctx context.Context, t Ticket, sig *signals) (*kcptra
 		if err == nil {
 			err = errors.New("no introducer could be asked")
 		}
-	case <-patience.C:
-	case <-ctx.Done():
-		return nil, ctx.Err()
-	}
-	if len(d.Addrs) == len(t.Addrs) && err != nil {
-		return nil, err
+		if !leftOut {
+			return nil, err
+		}
+	case <-patience.Done():
+		if ctx.Err() != nil {
+			return nil, ctx.Err()
+		}
 	}
 	all.Signal = sig // it may open yet
 	return pg.ep.Dial(ctx, all)
@@ -170,10 +177,11 @@ func (pg *Playground) dialMapped(ctx context.Context, d kcptransport.Dial) {
 // withoutMapped leaves out addresses that are the outside of a NAT, as far as can
 // be told: public IPv4 ones of a peer that has private IPv4 ones as well.
 func withoutMapped(addrs []netip.AddrPort) []netip.AddrPort {
-	if !slices.ContainsFunc(addrs, func(a netip.AddrPort) bool { return a.Addr().Is4() && a.Addr().IsPrivate() }) {
+	private := func(a netip.AddrPort) bool { return a.Addr().Is4() && punch.Private(a.Addr()) }
+	if !slices.ContainsFunc(addrs, private) {
 		return addrs
 	}
-	return slices.DeleteFunc(slices.Clone(addrs), func(a netip.AddrPort) bool { return a.Addr().Is4() && !a.Addr().IsPrivate() })
+	return slices.DeleteFunc(slices.Clone(addrs), func(a netip.AddrPort) bool { return a.Addr().Is4() && !private(a) })
 }
 
 // why adds what the introducers said to the error of a dial.

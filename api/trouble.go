@@ -33,7 +33,6 @@ func (pg *Playground) meetAgain(link *kcptransport.Link) {
 		pg.mu.Unlock()
 	}()
 	ctx, cancel := context.WithTimeout(pg.ctx, troubleTimeout)
-	defer cancel()
 	var wg sync.WaitGroup
 	defer wg.Wait()
 	defer cancel()

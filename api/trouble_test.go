@@ -23,11 +23,7 @@ func (n *node) move(outside string) {
 // peer, which has stayed, is where they find each other: the link goes on.
 func TestBothMove(t *testing.T) {
 	inWorld(t, func(t *testing.T, w *world) {
-		r := w.public(noMesh)
-		a := w.behind(netsim.Presets["port-restricted"], noMesh)
-		b := w.behind(netsim.Presets["port-restricted"], noMesh)
-		a.meet(r)
-		b.meet(r)
+		a, b := w.introduced("port-restricted", "port-restricted")
 		a.join(b.ID().String())
 		before, _ := a.PathTo(b.ID())
 		a.move("20.0.9.1")
@@ -42,6 +38,8 @@ func TestBothMove(t *testing.T) {
 		if got := b.texts(); len(got) != 1 || after.Addr == before.Addr {
 			t.Errorf("b got %q; the path was %v and is %v", got, before.Addr, after.Addr)
 		}
+		a.mu.Lock()
+		defer a.mu.Unlock()
 		for _, e := range a.events {
 			if e.Type == EventPeer && e.State == StateDisconnected {
 				t.Errorf("%s was lost meanwhile: %v", e.Peer.Short(), e.Err)

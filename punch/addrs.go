@@ -55,8 +55,8 @@ func usefulAddrs(addrs []netip.Addr, loopback bool) []netip.Addr {
 // sharedAddrs is the range between customer and carrier NAT, RFC 6598.
 var sharedAddrs = netip.MustParsePrefix("100.64.0.0/10")
 
-// private reports whether an address means something only within some network.
-func private(a netip.Addr) bool {
+// Private reports whether an address means something only within some network.
+func Private(a netip.Addr) bool {
 	return a.IsPrivate() || a.IsLoopback() || a.IsLinkLocalUnicast() || sharedAddrs.Contains(a)
 }
 
@@ -65,9 +65,9 @@ func scope(a netip.Addr) int {
 	switch {
 	case a.IsLoopback():
 		return 4
-	case private(a) && a.Is6():
+	case Private(a) && a.Is6():
 		return 3
-	case private(a):
+	case Private(a):
 		return 2
 	case a.Is4():
 		return 1

@@ -150,7 +150,7 @@ func guessNAT(candidates []kcptransport.Candidate) (n NAT) {
 		}
 	}
 	switch {
-	case slices.ContainsFunc(hosts, func(h netip.AddrPort) bool { return !private(h.Addr()) }):
+	case slices.ContainsFunc(hosts, func(h netip.AddrPort) bool { return !Private(h.Addr()) }):
 		n.Mapping = Belief[Behaviour]{NoTranslation, 0.7}
 	case len(mapped) > 1 && mapped[0].Addr() == mapped[1].Addr():
 		n.Mapping = Belief[Behaviour]{AddressAndPortDependent, 0.6}

@@ -57,7 +57,7 @@ func ports(seen []sighting) (out []uint16) {
 
 // outside drops what was seen within a network when others saw a public address: a peer next to us sees no NAT.
 func outside(seen []sighting) []sighting {
-	public := func(s sighting) bool { return !private(s.mapped.Addr()) }
+	public := func(s sighting) bool { return !Private(s.mapped.Addr()) }
 	if !slices.ContainsFunc(seen, public) {
 		return seen
 	}

@@ -82,13 +82,13 @@ func place(o Observations) location {
 		if c.Type == kcptransport.Host {
 			at.hosts = append(at.hosts, ip)
 		}
-		if ip.Is4() && !private(ip) {
+		if ip.Is4() && !Private(ip) {
 			at.public[ip] = true
 		}
 	}
 	remote := 0
 	for _, c := range o.Remote {
-		if ip := c.Addr.Addr(); ip.Is4() && !private(ip) {
+		if ip := c.Addr.Addr(); ip.Is4() && !Private(ip) {
 			remote++
 			at.together = at.together || at.public[ip]
 		}
@@ -104,9 +104,9 @@ func (at location) classify(addr netip.AddrPort) class {
 		return ourselves
 	case len(at.families) > 0 && !at.families[ip.Is4()]:
 		return otherFamily
-	case private(ip) && (at.together || at.unknown && at.near(ip)):
+	case Private(ip) && (at.together || at.unknown && at.near(ip)):
 		return sameNetwork
-	case private(ip):
+	case Private(ip):
 		return otherNetwork
 	case at.public[ip]:
 		return ownNAT
