@@ -19,7 +19,7 @@ func TestGarbageIsNotAmplified(t *testing.T) {
 			conn, first := strangersView(t)
 			if busy {
 				for n := range int(2 * loadOn) {
-					conn.in <- spoofed(n, bytes.Clone(first[:firstSize]))
+					conn.in <- spoofed(n, first[:firstSize])
 				}
 				conn.take()
 			}

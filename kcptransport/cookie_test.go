@@ -106,7 +106,8 @@ func (c *wireConn) answersTo(t *testing.T, p fakePacket) (size, count int) {
 }
 
 // spoofed returns first message number i of somebody who cannot see the answers: all but the header is noise.
-func spoofed(i int, b []byte) fakePacket {
+func spoofed(i int, first []byte) fakePacket {
+	b := bytes.Clone(first)
 	b[firstHeaderSize], b[firstHeaderSize+1], b[firstHeaderSize+2] = byte(i), byte(i>>8), byte(i>>16)
 	return fakePacket{b, netip.AddrPortFrom(netip.AddrFrom4([4]byte{10, byte(i >> 16), byte(i >> 8), byte(i)}), 7337)}
 }
@@ -122,9 +123,8 @@ func TestCookieUnderLoad(t *testing.T) {
 			if err != nil {
 				t.Fatal(err)
 			}
-			noise := bytes.Clone(i.first())
 			for n := range int(loadOn) {
-				conn.in <- spoofed(n, noise)
+				conn.in <- spoofed(n, i.first())
 			}
 			conn.take()
 			from := nodeAddrPort(1)
@@ -181,8 +181,7 @@ func TestDialUnderLoad(t *testing.T) {
 			copy(noise[7:], first4(appTag("test")))
 			go func() {
 				for n := range 4000 {
-					spoofed(n, noise)
-					_ = flooder.WriteTo(noise, b.addr())
+					_ = flooder.WriteTo(spoofed(n, noise).b, b.addr())
 					w.sleep(time.Millisecond)
 				}
 			}()
@@ -233,10 +232,9 @@ func TestFloodOfFirstMessages(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		noise := bytes.Clone(i.first())
 		before := heap()
 		for n := range strangers {
-			conn.in <- spoofed(n, noise)
+			conn.in <- spoofed(n, i.first())
 		}
 		synctest.Wait()
 		grown := int(heap()) - int(before)

@@ -135,10 +135,9 @@ func flood(b *testing.B, to netip.AddrPort, noise []byte, from, count int) {
 			b.Fatal(err)
 		}
 		k := from + n
-		spoofed(k, noise)
 		source := syscall.SockaddrInet4{Addr: [4]byte{127, byte(1 + k>>16), byte(k >> 8), byte(k)}}
 		if err := syscall.Bind(fd, &source); err == nil {
-			_ = syscall.Sendto(fd, noise, 0, &target) // a full buffer is part of a flood
+			_ = syscall.Sendto(fd, spoofed(k, noise).b, 0, &target) // a full buffer is part of a flood
 		}
 		if old := open[n%len(open)]; old != 0 {
 			syscall.Close(old)

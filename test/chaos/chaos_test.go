@@ -123,7 +123,7 @@ func (k *talker) talk(end time.Time) {
 func (k *talker) check(t *testing.T) (lost int) {
 	for _, d := range k.taken {
 		to := k.node.w.nodes[d.to.node]
-		if to.has(d.message) || slices.ContainsFunc(to.falls, func(at time.Time) bool {
+		if to.has(d.message) || slices.ContainsFunc(to.crashes(), func(at time.Time) bool {
 			return at.After(d.began.Add(-grace)) && at.Before(d.ended.Add(grace))
 		}) {
 			continue
@@ -136,12 +136,21 @@ func (k *talker) check(t *testing.T) (lost int) {
 
 // has reports whether any run of the node handled a message.
 func (n *node) has(m message) bool {
+	n.mu.Lock()
+	defer n.mu.Unlock()
 	for run := 1; run <= n.run; run++ {
 		if m.to.run = run; n.got[m] {
 			return true
 		}
 	}
 	return false
+}
+
+// crashes returns when the node crashed.
+func (n *node) crashes() []time.Time {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	return slices.Clone(n.falls)
 }
 
 // kind returns the kind of place of a node, as package scenario calls it.
@@ -162,7 +171,8 @@ func (w *world) checkReachable(t *testing.T) {
 					continue
 				}
 				ctx, cancel := context.WithTimeout(w.ctx, 2*time.Minute)
-				_, err := a.pg.Join(ctx, b.id.String())
+				pg, _ := a.playground()
+				_, err := pg.Join(ctx, b.id.String())
 				cancel()
 				if err != nil {
 					t.Errorf("node %d (%s) does not reach node %d (%s): %v", a.number, a.kind(), b.number, b.kind(), err)
