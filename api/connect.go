@@ -215,9 +215,12 @@ func (pg *Playground) adopt(link *kcptransport.Link) (*peer, error) {
 		return p, nil
 	}
 	p := newPeer(pg, link)
+	if old := pg.peers[p.id]; old != nil {
+		old.stop() // what still waits there must not come after what comes here
+	}
 	pg.peers[p.id] = p
 	pg.wg.Go(func() {
-		p.run(pg.ctx)
+		p.run()
 		pg.forget(p)
 	})
 	return p, nil
@@ -237,10 +240,12 @@ func (pg *Playground) acceptLinks() {
 func (pg *Playground) connected(p *peer, info kcptransport.PathInfo) {
 	pg.observe(p)
 	p.connOnce.Do(func() {
+		p.since.Store(new(time.Now()))
 		pg.events.emit(pathEvent(EventPeer, p, info))
 		p.link.OnPath(func(i kcptransport.PathInfo) {
 			if i.Path.IsValid() && i.Path != info.Path {
 				info = i
+				p.since.Store(new(time.Now()))
 				pg.events.emit(pathEvent(EventPath, p, i))
 			}
 		})

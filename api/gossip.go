@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"io"
+	"maps"
 	"slices"
 	"time"
 
@@ -56,12 +57,26 @@ func (p *peer) tell(ids ...kcptransport.PeerID) {
 	}
 	n := len(p.news)
 	p.newsMu.Unlock()
+	if n > 2*maxRecords { // it does not read, and the book has moved on
+		p.forgetStaleNews()
+	}
 	if n > 0 {
 		select {
 		case p.gossipWake <- struct{}{}:
 		default:
 		}
 	}
+}
+
+// forgetStaleNews drops what the book no longer holds.
+func (p *peer) forgetStaleNews() {
+	known := map[kcptransport.PeerID]bool{}
+	for _, id := range p.pg.knownPeers() {
+		known[id] = true
+	}
+	p.newsMu.Lock()
+	defer p.newsMu.Unlock()
+	maps.DeleteFunc(p.news, func(id kcptransport.PeerID, _ bool) bool { return !known[id] })
 }
 
 func (p *peer) takeNews() []record {

@@ -45,6 +45,9 @@ func newInbox(handle func(*Message)) *inbox {
 
 // push queues m behind what m.From sent before, waiting for room: a slow
 // handler slows its own sender down.
+//
+// Nothing is queued once ctx has ended, not even when there is room. So whoever
+// ends the ctx of a link before its successor pushes keeps their order.
 func (in *inbox) push(ctx context.Context, m *Message) error {
 	q, err := in.enter(m.From)
 	if err != nil {
@@ -55,7 +58,7 @@ func (in *inbox) push(ctx context.Context, m *Message) error {
 		in.leave(m.From, q)
 		return err
 	}
-	return in.append(q, m)
+	return in.append(ctx, q, m)
 }
 
 // waitRoom waits until there is room for m, so that a tryPush that follows is
@@ -97,7 +100,7 @@ func (in *inbox) tryPush(m *Message) bool {
 		in.leave(m.From, q)
 		return false
 	}
-	return in.append(q, m) == nil
+	return in.append(context.Background(), q, m) == nil
 }
 
 func (in *inbox) enter(from kcptransport.PeerID) (*inQueue, error) {
@@ -124,13 +127,20 @@ func (in *inbox) leave(from kcptransport.PeerID, q *inQueue) {
 	}
 }
 
-func (in *inbox) append(q *inQueue, m *Message) error {
+func (in *inbox) append(ctx context.Context, q *inQueue, m *Message) error {
 	in.mu.Lock()
-	defer in.mu.Unlock()
+	err := ctx.Err()
 	if in.closed {
-		q.users--
-		return errInboxClosed
+		err = errInboxClosed
 	}
+	if err != nil {
+		in.mu.Unlock()
+		q.room.Release(m.cost())
+		in.release(m)
+		in.leave(m.From, q)
+		return err
+	}
+	defer in.mu.Unlock()
 	q.waiting = append(q.waiting, m)
 	if !q.running {
 		q.running = true
@@ -172,7 +182,7 @@ func (in *inbox) release(m *Message) {
 	in.mu.Unlock()
 }
 
-// close drops what waits. Handlers that run are not interrupted; wait waits for them.
+// close drops what waits. Handlers that run are neither interrupted nor waited for.
 func (in *inbox) close() {
 	in.mu.Lock()
 	in.closed = true

@@ -5,6 +5,7 @@ import "time"
 // Limits of what is remembered of broadcasts.
 const (
 	maxOrigins = 4096            // authors remembered; the longest silent one is forgotten first
+	maxBoots   = 4               // runs remembered of one author, who could fill the table with them
 	maxHeld    = 64              // broadcasts of one author held back for an earlier one
 	maxHeldSum = 8 << 20         // bytes held back of all authors together
 	holdFor    = 2 * time.Second // how long a gap is waited for
@@ -83,26 +84,36 @@ func (b *broadcastOrder) state(now time.Time, o origin, first uint64) *originSta
 	if b.origins == nil {
 		b.origins = map[origin]*originState{}
 	}
-	if len(b.origins) >= maxOrigins {
-		b.forgetOldest()
+	if run, n := b.oldest(func(other origin) bool { return other.peer == o.peer }); n >= maxBoots {
+		b.forget(run)
+	} else if len(b.origins) >= maxOrigins {
+		oldest, _ := b.oldest(func(origin) bool { return true })
+		b.forget(oldest)
 	}
 	st := &originState{next: first, held: map[uint64]*envelope{}, seen: now}
 	b.origins[o] = st
 	return st
 }
 
-func (b *broadcastOrder) forgetOldest() {
-	var oldest origin
+// oldest returns the longest silent of the origins that pick picks, and how many there are.
+func (b *broadcastOrder) oldest(pick func(origin) bool) (oldest origin, n int) {
 	var at time.Time
 	for o, st := range b.origins {
-		if at.IsZero() || st.seen.Before(at) {
+		if !pick(o) {
+			continue
+		}
+		if n++; n == 1 || st.seen.Before(at) {
 			oldest, at = o, st.seen
 		}
 	}
-	for _, e := range b.origins[oldest].held {
+	return oldest, n
+}
+
+func (b *broadcastOrder) forget(o origin) {
+	for _, e := range b.origins[o].held {
 		b.held -= len(e.Payload)
 	}
-	delete(b.origins, oldest)
+	delete(b.origins, o)
 }
 
 // skip gives up on the gap before the lowest held broadcast.

@@ -68,7 +68,7 @@ func TestBroadcastOrderGivesUpOnGap(t *testing.T) {
 func TestBroadcastOrderBounds(t *testing.T) {
 	var b broadcastOrder
 	for i := range uint64(maxOrigins + 10) {
-		b.add(time.Unix(int64(i), 0), origin{boot: i}, &envelope{Number: 1})
+		b.add(time.Unix(int64(i), 0), origin{peer: [32]byte{byte(i), byte(i >> 8)}}, &envelope{Number: 1})
 	}
 	if len(b.origins) != maxOrigins {
 		t.Errorf("%d authors remembered, want %d", len(b.origins), maxOrigins)
@@ -81,5 +81,24 @@ func TestBroadcastOrderBounds(t *testing.T) {
 	}
 	if b.held > maxHeldSum {
 		t.Errorf("%d bytes held, at most %d are allowed", b.held, maxHeldSum)
+	}
+}
+
+// One author cannot make us forget what others have said already, whatever it signs.
+func TestBroadcastOrderAuthorFillsOnlyItsShare(t *testing.T) {
+	var b broadcastOrder
+	now := time.Unix(1000, 0)
+	victim := origin{peer: [32]byte{1}, boot: 1}
+	b.add(now, victim, &envelope{Number: 1})
+	for i := range uint64(2 * maxOrigins) {
+		now = now.Add(time.Millisecond)
+		b.add(now, origin{peer: [32]byte{2}, boot: i}, &envelope{Number: 2, Payload: []byte("x")})
+		b.add(now, origin{peer: [32]byte{2}, boot: i}, &envelope{Number: 4, Payload: []byte("held")})
+	}
+	if ready, fresh := b.add(now, victim, &envelope{Number: 1}); fresh || len(ready) != 0 {
+		t.Error("a broadcast was delivered twice")
+	}
+	if len(b.origins) != 1+maxBoots || b.held != maxBoots*len("held") {
+		t.Errorf("%d origins with %d bytes", len(b.origins), b.held)
 	}
 }

@@ -44,11 +44,14 @@ type peer struct {
 	id   kcptransport.PeerID
 	link *kcptransport.Link
 	out  *outbox
+	ctx  context.Context    // of all that runs over the link
+	stop context.CancelFunc // no message of this link is taken in after it returned
 
 	ready    chan struct{}                       // closed when a path was found
 	noAnswer atomic.Pointer[punch.NoAnswerError] // why there is none, if so
 	done     chan struct{}                       // closed when everything of this peer has ended
 	connOnce sync.Once
+	since    atomic.Pointer[time.Time] // when the path in use was taken into use
 
 	gossipWake chan struct{} // holds one token when news grew
 	newsMu     sync.Mutex
@@ -66,14 +69,15 @@ func newPeer(pg *Playground, link *kcptransport.Link) *peer {
 		news:       map[kcptransport.PeerID]bool{},
 		pings:      map[uint64]chan struct{}{},
 	}
+	p.ctx, p.stop = context.WithCancel(pg.ctx)
 	p.out = newOutbox(p.id, func(ctx context.Context) (stream, error) { return p.open(ctx, kindMessages) })
 	return p
 }
 
 // run is the peer's life. It returns when the link is gone and every goroutine
 // of the peer has ended.
-func (p *peer) run(ctx context.Context) {
-	ctx, cancel := context.WithCancel(ctx)
+func (p *peer) run() {
+	ctx := p.ctx
 	var wg sync.WaitGroup
 	wg.Go(func() { p.acceptStreams(ctx, &wg) })
 	wg.Go(func() { p.answerPings(ctx) })
@@ -87,7 +91,7 @@ func (p *peer) run(ctx context.Context) {
 	case <-ctx.Done():
 		p.link.Close()
 	}
-	cancel()
+	p.stop()
 	wg.Wait()
 	close(p.done)
 }

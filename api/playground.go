@@ -165,7 +165,7 @@ type PeerInfo struct {
 	RTT    time.Duration  // smoothed round trip of the path in use
 	Link   kcptransport.LinkStats
 	Direct bool
-	Since  time.Time // when the path was taken into use
+	Since  time.Time // when the path was taken into use, within 100 ms or so
 }
 
 // Peers returns the connected peers, ordered by ID.
@@ -181,7 +181,10 @@ func (p *peer) info() PeerInfo {
 	info := PeerInfo{ID: p.id, Link: p.link.Stats()}
 	if path, ok := p.link.Path(); ok {
 		info.Addr, info.RTT, info.Path = path.Path.Addr, path.RTT, pathName(path)
-		info.Direct, info.Since = path.Path.Circuit == 0, path.Since
+		info.Direct = path.Path.Circuit == 0
+	}
+	if since := p.since.Load(); since != nil {
+		info.Since = *since
 	}
 	return info
 }

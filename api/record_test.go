@@ -70,3 +70,30 @@ func TestBookStaysBounded(t *testing.T) {
 		t.Error("newer is wrong about the newest record")
 	}
 }
+
+// A record that is accepted says what its author signed, and stays within the bounds.
+func FuzzRecordCheck(f *testing.F) {
+	id, now := testIdentity(1), time.Unix(1_700_000_000, 0)
+	good := makeRecord(id, "test", now, []netip.AddrPort{netip.MustParseAddrPort("1.2.3.4:5")}, []kcptransport.PeerID{from(2)}, false)
+	f.Add(mustMarshal(gossipFrame{Records: []record{good}}))
+	good.Sig = good.Sig[:63]
+	f.Add(mustMarshal(gossipFrame{Records: []record{good, {}}}))
+	f.Fuzz(func(t *testing.T, b []byte) {
+		var g gossipFrame
+		if decMode.Unmarshal(b, &g) != nil {
+			return
+		}
+		var k book
+		for _, r := range g.Records[:min(len(g.Records), maxBatch)] {
+			k.newer(r.Peer, r.Time)
+			info, err := r.check("test", now)
+			if err != nil {
+				continue
+			}
+			if len(info.neighbours) > maxNeighbours || info.made.After(now.Add(recordDrift)) || info.Peer.IsZero() {
+				t.Errorf("accepted %+v", info)
+			}
+			k.put(info, now)
+		}
+	})
+}

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"strings"
+	"time"
 
 	"github.com/2xppg/xppg/chunks"
 	"github.com/2xppg/xppg/kcptransport"
@@ -28,7 +29,7 @@ func (pg *Playground) OpenStream(ctx context.Context, to kcptransport.PeerID, ki
 
 // OnStream sets the handler for streams of a kind that peers open; nil removes
 // it. Each stream is handled in a goroutine of its own and closed when the
-// handler returns. Streams of kinds without a handler are reset.
+// handler returns, at the latest when the link ends. Streams of kinds without a handler are reset.
 func (pg *Playground) OnStream(kind string, h func(from kcptransport.PeerID, s *kcptransport.Stream)) {
 	pg.mu.Lock()
 	defer pg.mu.Unlock()
@@ -60,10 +61,7 @@ func (pg *Playground) serveStream(ctx context.Context, p *peer, s *kcptransport.
 		h := pg.streams[kind]
 		pg.mu.Unlock()
 		if h != nil && !strings.HasPrefix(kind, reservedPrefix) {
-			if v := guard(func() { h(p.id, s) }); v != nil {
-				s.Reset(codeProtocol)
-				pg.note(p.id, fmt.Errorf("api: handler of streams %q panicked: %v", kind, v))
-			}
+			pg.handleStream(ctx, p, s, h)
 			return nil
 		}
 	}
@@ -71,7 +69,35 @@ func (pg *Playground) serveStream(ctx context.Context, p *peer, s *kcptransport.
 	return nil
 }
 
-// openTo opens a stream to a connected peer for the introducer.
+// handlerGrace is how long the end of a link waits for a handler of a stream,
+// which sees its stream reset.
+const handlerGrace = 500 * time.Millisecond
+
+// handleStream runs a handler of the application. It returns before the handler
+// does when the link has ended and the handler takes no notice of that.
+func (pg *Playground) handleStream(ctx context.Context, p *peer, s *kcptransport.Stream, h func(kcptransport.PeerID, *kcptransport.Stream)) {
+	done := make(chan struct{})
+	go func() {
+		defer close(done)
+		if v := guard(func() { h(p.id, s) }); v != nil {
+			s.Reset(codeProtocol)
+			pg.note(p.id, fmt.Errorf("api: handler of streams %q panicked: %v", s.Kind(), v))
+		}
+	}()
+	select {
+	case <-done:
+		return
+	case <-ctx.Done():
+	}
+	grace := time.NewTimer(handlerGrace)
+	defer grace.Stop()
+	select {
+	case <-done:
+	case <-grace.C:
+	}
+}
+
+// openIntroduced opens a stream to a connected peer for the introducer.
 func (pg *Playground) openIntroduced(ctx context.Context, target kcptransport.PeerID) (relaymesh.Stream, error) {
 	p, err := pg.peer(target)
 	if err != nil {

@@ -27,8 +27,7 @@ type summaryEvent struct {
 	DirectAfter *float64 `json:"direct_after_ms"`
 }
 
-// saw takes in what path there is. The first direct one counts: what a path
-// says of its age begins anew each time it proves itself.
+// saw takes in what path there is. The first direct one counts.
 func (s *summaryEvent) saw(path api.PeerInfo, start time.Time) {
 	s.Path = path.Path
 	if path.Direct && s.DirectAfter == nil {
