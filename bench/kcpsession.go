@@ -55,6 +55,7 @@ func kcpPipe(ctx context.Context, client, server net.PacketConn, window int) (*p
 		if err != nil {
 			return nil, err
 		}
+		p.onClose(accepted.Close) // the listener does not
 		tuneKCP(accepted, window)
 		return accepted, nil
 	}
