@@ -11,8 +11,7 @@ import (
 	"testing"
 	"time"
 
-	"go.uber.org/goleak"
-
+	"github.com/2xppg/xppg/internal/leaks"
 	"github.com/2xppg/xppg/kcptransport"
 )
 
@@ -21,7 +20,7 @@ func TestMain(m *testing.M) {
 		childFetch(dir)
 		return
 	}
-	goleak.VerifyTestMain(m, goleak.IgnoreCurrent()) // kcp-go starts goroutines when it is imported
+	leaks.VerifyTestMain(m)
 }
 
 func peerN(n int) (id kcptransport.PeerID) {

@@ -3,7 +3,7 @@ package filelock
 import (
 	"testing"
 
-	"go.uber.org/goleak"
+	"github.com/2xppg/xppg/internal/leaks"
 )
 
-func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
+func TestMain(m *testing.M) { leaks.VerifyTestMain(m) }

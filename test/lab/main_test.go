@@ -11,7 +11,7 @@ import (
 	"sync"
 	"testing"
 
-	"go.uber.org/goleak"
+	"github.com/2xppg/xppg/internal/leaks"
 )
 
 // atOnce is how many worlds there are at a time unless -parallel says another
@@ -38,13 +38,7 @@ func run(m *testing.M) int {
 	defer os.RemoveAll(dir)
 	program.dir = dir
 	setParallel()
-	before := goleak.IgnoreCurrent() // kcp-go starts goroutines when it is imported
-	code := m.Run()
-	if err := goleak.Find(before); err != nil && code == 0 {
-		fmt.Fprintln(os.Stderr, err)
-		return 1
-	}
-	return code
+	return leaks.Checked{M: m}.Run()
 }
 
 // setParallel replaces the default of -parallel, which is the number of CPUs.
