@@ -71,7 +71,7 @@ type Config struct {
 	// See [Playground.OnEvent].
 	OnEvent func(Event)
 
-	// KeepAlive is the pause after which an idle path is kept open. Default 29 s.
+	// KeepAlive is the pause after which an idle path is kept open. Default 29.5 s.
 	KeepAlive time.Duration
 
 	// Rand is the source of randomness. Default crypto/rand; tests set it.

@@ -46,8 +46,10 @@ type Config struct {
 	// it knows to ask.
 	OnTrouble func(*Link)
 
-	// KeepAlive is the pause in sending after which a packet is sent to keep the path open. Default 29 s,
-	// because there are NATs that forget after 30 s.
+	// KeepAlive is the pause in sending after which a packet is sent to keep the path open. Default 29.5 s, because
+	// there are NATs that forget 30 s after what came from inside. Each side keeps to its own: who has measured that its
+	// NAT waits longer (RFC 4787 REQ-5 asks for two minutes) may set more. The peer answers, so the shorter of the two pauses
+	// counts for both.
 	KeepAlive time.Duration
 
 	// DeadAfter is how long a peer that does not answer is asked before the link ends. Default 30 s. A peer that
@@ -74,7 +76,7 @@ type Config struct {
 }
 
 const (
-	defaultKeepAlive        = 29 * time.Second
+	defaultKeepAlive        = 29500 * time.Millisecond
 	defaultDeadAfter        = 30 * time.Second
 	defaultHandshakeTimeout = 10 * time.Second
 	defaultMaxLinks         = 4096

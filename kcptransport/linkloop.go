@@ -13,6 +13,7 @@ const (
 	minSignalRetry  = 50 * time.Millisecond // after the first confirming probe by way of an introducer
 	maxSignalRetry  = 2 * time.Second       // pauses between them double up to this
 	maxSignalProbes = 7
+	askFirst        = 250 * time.Millisecond // that one side asks before the other would, if both keep alive alike
 	networkPause    = 500 * time.Millisecond // between two changes of our network that count
 	firstTrouble    = 500 * time.Millisecond // of silence, at least, before OnTrouble is called
 	showPause       = 100 * time.Millisecond // between two looks at the counters of paths
@@ -62,7 +63,7 @@ func newLinkLoop(l *Link, token func() uint64, now time.Time) *linkLoop {
 	keepAlive := l.ep.cfg.KeepAlive
 	lower := l.ep.ID().Compare(l.peer) < 0
 	if lower {
-		keepAlive -= keepAlive / 32 // one side asks first, and with its answer the other one has nothing to ask
+		keepAlive -= min(keepAlive/32, askFirst) // and with its answer the other one has nothing to ask
 	}
 	return &linkLoop{
 		link: l, ep: l.ep, settle: l.ep.newSettle(), mux: l.mux,

@@ -141,8 +141,12 @@ func (t *pathTable) warm(yield func(*pathEntry) bool) {
 	}
 }
 
+// warmAt counts from the last packet sent: not every NAT takes notice of what comes from outside (RFC 4787 REQ-6).
 func (t *pathTable) warmAt(e *pathEntry) time.Time {
-	return later(e.sentAt, e.validated).Add(t.keepAlive)
+	if e.sentAt.IsZero() { // but for the handshake
+		return e.validated.Add(t.keepAlive)
+	}
+	return e.sentAt.Add(t.keepAlive)
 }
 
 // choose applies choosePath to the table.
