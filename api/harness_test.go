@@ -46,6 +46,8 @@ type node struct {
 	host *netsim.Host
 	addr string // to join it by, when it is public
 
+	router *netsim.Router // nil: public
+
 	mu     sync.Mutex
 	events []Event
 	got    []string // texts of messages of kind "text"
@@ -66,12 +68,14 @@ func (w *world) behind(nat netsim.NAT, change ...func(*Config)) *node {
 	w.places++
 	name := fmt.Sprint("home", w.places)
 	home := w.net.NewSegment(name)
-	w.net.NewRouter(name, netsim.RouterConfig{
+	router := w.net.NewRouter(name, netsim.RouterConfig{
 		Outside: w.net.Internet(), OutsideAddrs: []netip.Addr{netip.AddrFrom4([4]byte{20, 0, 1, byte(w.places)})},
-		Inside: home, NAT: nat,
+		Inside: home, NAT: nat, Link: netsim.Link{Hops: 2},
 	})
 	h := w.net.NewHost(name, home, w.link, netip.AddrFrom4([4]byte{192, 168, byte(w.places), 2}))
-	return w.start(h, change)
+	n := w.start(h, change)
+	n.router = router
+	return n
 }
 
 func (w *world) start(h *netsim.Host, change []func(*Config)) *node {

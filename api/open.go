@@ -35,7 +35,8 @@ func (pg *Playground) open() error {
 	pg.states = newStates(pg)
 	cfg := kcptransport.Config{
 		Conn: pg.cfg.Conn, Identity: pg.cfg.Identity, App: pg.cfg.App, Rand: pg.cfg.Rand,
-		Candidates: pg.candidates, Hint: func() []byte { return pg.gather.NAT().Hint() }, OnSTUN: pg.onSTUN, OnTrouble: pg.meetAgain, KeepAlive: pg.cfg.KeepAlive,
+		Candidates: pg.candidates, Hint: func() []byte { return pg.gather.NAT().Hint() }, OnSTUN: pg.onSTUN,
+		OnTrouble: pg.meetAgain, OnMet: pg.met, KeepAlive: pg.cfg.KeepAlive,
 	}
 	if pg.cfg.Passphrase != "" {
 		secret := kcptransport.RoomSecret(pg.cfg.App, pg.cfg.Passphrase)
@@ -60,8 +61,8 @@ func (pg *Playground) onSTUN(b []byte, from netip.AddrPort) {
 }
 
 // punch looks for a direct path for a link that has none yet.
-func (pg *Playground) punch(ctx context.Context, link *kcptransport.Link) error {
-	_, err := pg.puncher.Punch(ctx, link, punch.Options{RemoteNAT: punch.ParseNAT(link.RemoteHint())})
+func (pg *Playground) punch(ctx context.Context, link *kcptransport.Link, timeout time.Duration) error {
+	_, err := pg.puncher.Punch(ctx, link, punch.Options{RemoteNAT: punch.ParseNAT(link.RemoteHint()), Timeout: timeout})
 	return err
 }
 

@@ -53,6 +53,9 @@ type peer struct {
 	connOnce sync.Once
 	since    atomic.Pointer[time.Time] // when the path in use was taken into use
 
+	mending     atomic.Bool  // punching anew: see mend
+	mendsFailed atomic.Int32 // in a row
+
 	gossipWake chan struct{} // holds one token when news grew
 	newsMu     sync.Mutex
 	news       map[kcptransport.PeerID]bool // records to tell this peer
@@ -99,7 +102,7 @@ func (p *peer) run() {
 // connect finds a path, tells the application and starts what needs one.
 func (p *peer) connect(ctx context.Context, wg *sync.WaitGroup) {
 	if _, ok := p.link.Path(); !ok {
-		if err := p.pg.punch(ctx, p.link); err != nil {
+		if err := p.pg.punch(ctx, p.link, 0); err != nil {
 			p.pg.note(p.id, err)
 			if why := (*punch.NoAnswerError)(nil); errors.As(err, &why) {
 				p.noAnswer.Store(why)

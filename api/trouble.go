@@ -2,22 +2,33 @@ package api
 
 import (
 	"context"
+	"errors"
 	"sync"
 	"time"
 
 	"github.com/2xppg/xppg/kcptransport"
+	"github.com/2xppg/xppg/punch"
 )
 
 const (
 	troubleTimeout = 10 * time.Second // of one try to meet a peer again
 	troubleLinger  = 3 * time.Second  // for what follows the handshake by way of introducers
 	maxTroubles    = 8                // peers that are looked for at the same time
+
+	// Linux forgets a mapping 30 s after the last packet that was not answered.
+	mendTimeout = 4 * time.Second
+	quietTime   = 33 * time.Second
+	quietSlack  = 2 * time.Second // for meeting before the link begins anew without it
+	maxMends    = 4               // failures in a row to mend a link, after which it ends
 )
 
 // meetAgain helps a link whose peer has fallen silent: perhaps both sides have
 // moved, and neither knows where the other one is. Common peers carry a
-// handshake, in which the two tell each other; the link tries what it is told.
+// handshake, in which the two tell each other; then both punch: see mend.
 func (pg *Playground) meetAgain(link *kcptransport.Link) {
+	if p := pg.peerOf(link); p == nil || p.mending.Load() {
+		return
+	}
 	pg.mu.Lock()
 	busy := pg.troubles[link] || len(pg.troubles) == maxTroubles
 	if !busy {
@@ -54,5 +65,54 @@ func (pg *Playground) meetAgain(link *kcptransport.Link) {
 	case <-linger.C:
 	case <-link.Done():
 	case <-ctx.Done():
+	}
+}
+
+// met has a link whose path has failed punch, at the time when its peer does.
+func (pg *Playground) met(link *kcptransport.Link) {
+	if p := pg.peerOf(link); p != nil {
+		p.mend()
+	}
+}
+
+// peerOf returns the peer whose link this is, nil when it is no longer or not yet.
+func (pg *Playground) peerOf(link *kcptransport.Link) *peer {
+	pg.mu.Lock()
+	defer pg.mu.Unlock()
+	if p := pg.peers[link.Peer()]; p != nil && p.link == link {
+		return p
+	}
+	return nil
+}
+
+// mend punches for a link that had a path. When that fails, a mapping may be in
+// the way that some router keeps for as long as packets come; so both sides are
+// silent until it is forgotten, and meet again.
+func (p *peer) mend() {
+	if !p.mending.CompareAndSwap(false, true) {
+		return
+	}
+	p.link.Quiet(mendTimeout) // the puncher knows better what to send when
+	err := p.pg.punch(p.ctx, p.link, mendTimeout)
+	p.mending.Store(false)
+	failed := p.mendsFailed.Add(1)
+	if why := (*punch.NoAnswerError)(nil); !errors.As(err, &why) {
+		p.mendsFailed.Store(0)
+		return
+	}
+	p.pg.note(p.id, err)
+	if failed == maxMends {
+		p.link.CloseWithError(codeNoPath, "hole punching found no path")
+		return
+	}
+	p.link.Quiet(quietTime + quietSlack)
+	pause := time.NewTimer(quietTime)
+	defer pause.Stop()
+	select {
+	case <-pause.C:
+		if p.mendsFailed.Load() == failed { // nothing was tried meanwhile
+			p.pg.meetAgain(p.link)
+		}
+	case <-p.ctx.Done():
 	}
 }

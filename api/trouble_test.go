@@ -1,6 +1,7 @@
 package api
 
 import (
+	"fmt"
 	"net/netip"
 	"testing"
 	"time"
@@ -9,11 +10,13 @@ import (
 )
 
 // move takes the node to another home, where its address and its NAT's are others.
-func (n *node) move(outside string) {
+func (n *node) move(outside string) { n.moveBehind(outside, "port-restricted") }
+
+func (n *node) moveBehind(outside, nat string) {
 	home := n.w.net.NewSegment("home at " + outside)
-	n.w.net.NewRouter("router at "+outside, netsim.RouterConfig{
+	n.router = n.w.net.NewRouter("router at "+outside, netsim.RouterConfig{
 		Outside: n.w.net.Internet(), OutsideAddrs: []netip.Addr{netip.MustParseAddr(outside)},
-		Inside: home, NAT: netsim.Presets["port-restricted"],
+		Inside: home, NAT: netsim.Presets[nat], Link: netsim.Link{Hops: 2},
 	})
 	n.host.Move(home, netip.MustParseAddr("10.0.0.5"))
 	n.NetworkChanged()
@@ -45,5 +48,55 @@ func TestBothMove(t *testing.T) {
 				t.Errorf("%s was lost meanwhile: %v", e.Peer.Short(), e.Err)
 			}
 		}
+	})
+}
+
+// The NAT of one side forgets everything in the middle of a conversation. Where it is a Linux router without a rule that
+// drops unsolicited input, the other side's packets, or ours that are too early there, take the port that both hope
+// for, as long as they come: only silence helps, and then the right order.
+func TestMendAfterRouterForgets(t *testing.T) {
+	for _, nat := range []string{"port-restricted", "cgnat", "linux", "linux-no-drop"} {
+		for _, what := range []string{"forgets", "moves"} {
+			t.Run(fmt.Sprint(what, " beside ", nat), func(t *testing.T) {
+				inWorld(t, func(t *testing.T, w *world) {
+					a, b := w.introduced("linux-no-drop", nat)
+					a.join(b.ID().String())
+					texts := make(chan error, 2)
+					began := time.Now()
+					if what == "forgets" {
+						a.router.Rebind()
+					} else {
+						a.moveBehind("20.0.9.1", "linux-no-drop")
+					}
+					go func() { texts <- b.SendText(w.ctx(time.Minute), "still here", a.ID()) }()
+					time.Sleep(100 * time.Millisecond)
+					go func() { texts <- a.SendText(w.ctx(time.Minute), "still here", b.ID()) }()
+					for range cap(texts) {
+						if err := <-texts; err != nil {
+							t.Fatal(err)
+						}
+					}
+					t.Logf("after %v", time.Since(began))
+					if took := time.Since(began); took > mendTimeout+quietTime+3*time.Second {
+						t.Errorf("it took %v", took)
+					}
+				})
+			})
+		}
+	}
+}
+
+// A link that cannot be mended ends, and says why.
+func TestMendGivesUp(t *testing.T) {
+	inWorld(t, func(t *testing.T, w *world) {
+		a, b := w.introduced("port-restricted", "port-restricted")
+		a.join(b.ID().String())
+		a.moveBehind("20.0.9.1", "symmetric")
+		b.moveBehind("20.0.9.2", "symmetric")
+		err := a.SendText(w.ctx(10*time.Minute), "where are you?", b.ID())
+		if err == nil || w.t.Context().Err() != nil {
+			t.Fatalf("it was told that %v", err)
+		}
+		w.eventually("b knows that a is gone", time.Minute, func() bool { return len(b.Peers()) == 1 })
 	})
 }

@@ -46,6 +46,12 @@ type Config struct {
 	// it knows to ask.
 	OnTrouble func(*Link)
 
+	// OnMet is called, on a goroutine of its own, when the two sides of a link whose path fails have met again: on both
+	// sides, at the time when Dial and Accept return a new link, and for the same purpose, which is hole punching to
+	// Link.RemoteCandidates. The link itself sends nothing on its old paths for a second: a packet that is too early can do
+	// harm. Default: nothing is tried.
+	OnMet func(*Link)
+
 	// KeepAlive is the pause in sending after which a packet is sent to keep the path open. Default 29.5 s, because
 	// there are NATs that forget 30 s after what came from inside. Each side keeps to its own: who has measured that its
 	// NAT waits longer (RFC 4787 REQ-5 asks for two minutes) may set more. The peer answers, so the shorter of the two pauses

@@ -16,6 +16,8 @@ const (
 	askFirst        = 250 * time.Millisecond // that one side asks before the other would, if both keep alive alike
 	networkPause    = 500 * time.Millisecond // between two changes of our network that count
 	firstTrouble    = 500 * time.Millisecond // of silence, at least, before OnTrouble is called
+	troublePause    = 8 * time.Second        // between two calls, at most
+	quietMeeting    = time.Second            // that Config.OnMet has to begin before the link asks by itself again
 	showPause       = 100 * time.Millisecond // between two looks at the counters of paths
 )
 
@@ -41,7 +43,10 @@ type linkLoop struct {
 
 	networkAt time.Time // when to look at everything anew because our network changed; zero: it has not
 	networked time.Time // when that was last done
-	troubles  int       // calls of OnTrouble since the peer was heard
+
+	troubles   int       // calls of OnTrouble since the peer was heard
+	troubledAt time.Time // the last one
+	quietUntil time.Time // when Link.Quiet is over; zero: it was not called
 
 	signal       Signal // nil once there is a path
 	signalRTT    time.Duration
@@ -137,9 +142,16 @@ func (k *linkLoop) turn(now time.Time, packets *packetList, messages []linkMessa
 func (k *linkLoop) proceed(now time.Time, out *outBatch) {
 	k.networkStep(now)
 	k.troubleStep(now)
-	probes := k.paths.step(now)
-	k.followPath(now)
-	k.renewKeys(now)
+	var probes []outProbe
+	quiet := now.Before(k.quietUntil)
+	if !quiet {
+		k.quietUntil = time.Time{}
+		probes = k.paths.step(now)
+		k.followPath(now)
+		k.renewKeys(now)
+	}
+	k.retireKeys(now)
+	k.mux.blocked(quiet || k.paths.inUse == nil)
 	w := packetWriter{k: k, now: now, out: out, session: k.sessions.best()}
 	if w.session == nil {
 		return
@@ -155,7 +167,17 @@ func (k *linkLoop) proceed(now time.Time, out *outBatch) {
 	k.closeStep(now, &w)
 	if k.closing == nil || !k.closing.told() {
 		k.mux.advance(now)
-		w.data()
+		if !quiet {
+			w.data()
+		}
+	}
+}
+
+// quiet begins a time in which nothing is sent on any path.
+func (k *linkLoop) quiet(until time.Time) {
+	if k.lost() {
+		k.quietUntil = until
+		k.paths.forgetAsking()
 	}
 }
 
@@ -164,7 +186,7 @@ func (k *linkLoop) networkStep(now time.Time) {
 	if k.networkAt.IsZero() || now.Before(k.networkAt) {
 		return
 	}
-	k.networkAt, k.networked = time.Time{}, now
+	k.networkAt, k.networked, k.quietUntil = time.Time{}, now, time.Time{}
 	k.paths.networkChanged(now)
 	k.streamsMove(now, k.lastPath, false)
 }
@@ -194,7 +216,11 @@ func (k *linkLoop) troubleAt() time.Time {
 	if k.ep.cfg.OnTrouble == nil || k.paths.inUse == nil || k.paths.askedAt.IsZero() {
 		return time.Time{}
 	}
-	return k.paths.askedAt.Add(max(firstTrouble, 4*k.paths.rtt()) << min(k.troubles, 16))
+	first := max(firstTrouble, 4*k.paths.rtt())
+	if k.troubles == 0 {
+		return k.paths.askedAt.Add(first)
+	}
+	return k.troubledAt.Add(min(first<<min(k.troubles-1, 16), troublePause))
 }
 
 func (k *linkLoop) troubleStep(now time.Time) {
@@ -203,7 +229,7 @@ func (k *linkLoop) troubleStep(now time.Time) {
 	case at.IsZero():
 		k.troubles = 0
 	case !now.Before(at):
-		k.troubles++
+		k.troubles, k.troubledAt = k.troubles+1, now
 		k.ep.callbacks.Go(func() { k.ep.cfg.OnTrouble(k.link) })
 	}
 }
@@ -216,16 +242,19 @@ func (k *linkLoop) followPath(now time.Time) {
 		path, _ := k.paths.current()
 		sameHost := path.Addr.Addr() == k.lastPath.Addr.Addr() && path.Circuit == k.lastPath.Circuit
 		k.streamsMove(now, path, sameHost)
-		k.mux.blocked(false)
 	}
 	k.mux.hintRTT(k.paths.rtt()) // until data has measured it
 }
 
-// renewKeys asks for new keys in time, and forgets old ones.
-func (k *linkLoop) renewKeys(now time.Time) {
+// retireKeys forgets old keys in time.
+func (k *linkLoop) retireKeys(now time.Time) {
 	if s := k.sessions.retire(now); s != nil {
 		k.ep.table.dropIndex(s.localIndex)
 	}
+}
+
+// renewKeys asks for new keys in time.
+func (k *linkLoop) renewKeys(now time.Time) {
 	if at := k.rekeyAt(now); at.IsZero() || now.Before(at) {
 		return
 	}
@@ -262,6 +291,8 @@ func (k *linkLoop) handle(now time.Time, m linkMessage, out *outBatch) {
 		}
 	case networkMessage:
 		k.networkAt = later(now, k.networked.Add(networkPause))
+	case quietMessage:
+		k.quiet(now.Add(m.d))
 	case closeMessage:
 		k.beginClose(now, m)
 	case abortMessage:
@@ -290,16 +321,31 @@ func (k *linkLoop) attach(now time.Time, m sessionMessage) {
 	}
 	if m.from.IsValid() {
 		k.paths.handshaken(now, Path{Addr: m.from}, m.rtt, m.est.hello.Observed)
-	} else if k.lost() && (m.signal != nil || k.paths.inUse == nil) {
-		k.signal, k.signalAt = m.signal, time.Time{}
-		if m.est.initiator {
-			k.signalRTT, k.signalAt, k.signalProbes = max(m.rtt, 1), now, 0
-		}
-		if k.paths.inUse != nil { // nobody punches for a link that had a path
-			k.paths.offer(now, k.candidates)
-		}
+	} else {
+		k.met(now, m)
 	}
 	k.paths.dirty = true
+}
+
+// met takes the consequences of a handshake that went by way of an introducer.
+func (k *linkLoop) met(now time.Time, m sessionMessage) {
+	again := k.paths.inUse != nil
+	if again && m.signal == nil {
+		return
+	}
+	k.signal, k.signalAt = m.signal, time.Time{}
+	if m.est.initiator {
+		k.signalRTT, k.signalAt, k.signalProbes = max(m.rtt, 1), now, 0
+	}
+	if !again {
+		return
+	}
+	k.paths.doubtAll(now, ReasonMoved) // the peer would not have taken that way if it reached us
+	k.quietUntil = time.Time{}
+	if k.ep.cfg.OnMet != nil {
+		k.quiet(now.Add(quietMeeting))
+		k.ep.callbacks.Go(func() { k.ep.cfg.OnMet(k.link) })
+	}
 }
 
 // lost reports whether no path works, so that an introducer is of use.
@@ -353,7 +399,9 @@ func (k *linkLoop) receive(now time.Time, p *inPacket, out *outBatch) {
 		k.paths.dirty = true // Initiator may have changed
 	}
 	path := Path{Addr: p.from}
-	if p.signal != nil {
+	if p.signal == nil {
+		k.quietUntil = time.Time{} // there is a way
+	} else {
 		path = Path{}
 		k.signalAt = time.Time{}
 		if k.lost() {
@@ -414,12 +462,14 @@ func (k *linkLoop) deadAt() (at, since time.Time) {
 // next returns when the loop has something to do without being woken; the zero time means never.
 func (k *linkLoop) next() time.Time {
 	dead, _ := k.deadAt()
-	at := earlier(earlier(k.paths.next(), k.signalAt), dead)
-	at = earlier(earlier(at, k.sessions.next()), k.rekeyAt(k.paths.heardAt))
-	at = earlier(earlier(at, k.networkAt), k.troubleAt())
+	at := earlier(earlier(k.signalAt, k.sessions.next()), earlier(k.networkAt, dead))
 	if k.closing != nil {
 		at = earlier(at, k.closing.next)
 	}
+	if !k.quietUntil.IsZero() {
+		return earlier(at, k.quietUntil)
+	}
+	at = earlier(earlier(at, k.paths.next()), earlier(k.rekeyAt(k.paths.heardAt), k.troubleAt()))
 	// While the path is about to change, what waits waits for that, unless it may go ahead (packetWriter.early).
 	waits := k.paths.leaving() || k.paths.moving() && k.paths.newcomer() == nil
 	if (k.closing == nil || !k.closing.told()) && !waits {

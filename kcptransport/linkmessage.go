@@ -34,6 +34,9 @@ type signalMessage struct{ signal Signal }
 // networkMessage says that our own network has changed.
 type networkMessage struct{}
 
+// quietMessage keeps the link from sending for a time.
+type quietMessage struct{ d time.Duration }
+
 // closeMessage ends the link: after flush at the latest the peer is told, after limit the link is over.
 type closeMessage struct {
 	code         uint32
@@ -49,5 +52,6 @@ func (readyMessage) isLinkMessage()   {}
 func (probeMessage) isLinkMessage()   {}
 func (signalMessage) isLinkMessage()  {}
 func (networkMessage) isLinkMessage() {}
+func (quietMessage) isLinkMessage()   {}
 func (closeMessage) isLinkMessage()   {}
 func (abortMessage) isLinkMessage()   {}

@@ -77,7 +77,6 @@ type pathEntry struct {
 	observed  netip.AddrPort
 	tries     int       // probes since the last answer
 	probeAt   time.Time // when to probe next; zero: no probe is due
-	granted   int       // bytes that may be sent besides, because the peer told the address itself
 	proven    bool      // the peer is known to be at the address: it answered a probe or the handshake there
 	full      bool      // a packet of full size got there, and the answer back
 	smalls    int       // answers that were too small to make it full
@@ -104,7 +103,7 @@ func (e *pathEntry) room() int {
 	if e.proven {
 		return math.MaxInt
 	}
-	return e.granted + amplification*int(e.counts.BytesReceived) - int(e.counts.BytesSent)
+	return amplification*int(e.counts.BytesReceived) - int(e.counts.BytesSent)
 }
 
 func newPathTable(now time.Time, keepAlive time.Duration, fullSize int, token func() uint64) *pathTable {
@@ -225,7 +224,7 @@ func (e *pathEntry) worth(other *pathEntry) int {
 // burst tells that the packet carried more than probes and answers; size is that of the whole packet.
 func (t *pathTable) heard(now time.Time, p Path, burst bool, size int) {
 	t.heardAt = now
-	t.askedAt, t.askedLast, t.asked = time.Time{}, time.Time{}, 0
+	t.forgetAsking()
 	e := t.inUse
 	if e == nil || e.path != p {
 		e = t.find(p)
@@ -262,6 +261,9 @@ func (t *pathTable) heard(now time.Time, p Path, burst bool, size int) {
 		e.reason, t.dirty = ReasonHeard, true
 	}
 }
+
+// forgetAsking makes the peer owe no answer.
+func (t *pathTable) forgetAsking() { t.askedAt, t.askedLast, t.asked = time.Time{}, time.Time{}, 0 }
 
 // burst records a packet with data of the peer.
 func (t *pathTable) burst(now time.Time) {
@@ -312,15 +314,11 @@ func (t *pathTable) doubt(now, since time.Time, e *pathEntry, reason PathReason)
 	}
 }
 
-// offer enters addresses that the peer told, to be probed at once a few times.
-func (t *pathTable) offer(now time.Time, candidates []Candidate) {
-	for _, c := range candidates {
-		p := Path{Addr: c.Addr}
-		if !c.Usable() || t.find(p) != nil {
-			continue
-		}
-		if e := t.add(p); e != nil {
-			e.probeAt, e.granted = now, maxTries*t.fullSize
+// doubtAll asks all paths that once worked for a sign of life.
+func (t *pathTable) doubtAll(now time.Time, reason PathReason) {
+	for _, e := range t.paths {
+		if !e.validated.IsZero() {
+			t.doubt(now, now, e, reason)
 		}
 	}
 }
@@ -362,9 +360,9 @@ func (t *pathTable) leaving() bool {
 // networkChanged doubts everything: our own address is another one now, perhaps. Probes of full size show the peer
 // where we are, at once and on all paths.
 func (t *pathTable) networkChanged(now time.Time) {
+	t.doubtAll(now, ReasonNetwork)
 	for _, e := range t.paths {
 		if !e.validated.IsZero() {
-			t.doubt(now, now, e, ReasonNetwork)
 			e.probeAt, e.padNext, e.tries = now, true, 0
 		}
 	}

@@ -569,7 +569,7 @@ func TestPathTableClockJumps(t *testing.T) {
 			case 2:
 				tt.networkChanged(tt.now)
 			case 3:
-				tt.offer(tt.now, []Candidate{{Addr: p.Addr, Type: Host}})
+				tt.doubtAll(tt.now, ReasonMoved)
 			case 4:
 				if in, ok := tt.current(); ok {
 					tt.sent(tt.now, in, true, 1232)

@@ -74,11 +74,7 @@ func (t *pathTable) suspectSilence(now time.Time) {
 		return
 	}
 	t.doubted = now
-	for _, e := range t.paths {
-		if !e.validated.IsZero() {
-			t.doubt(now, now, e, ReasonSilence)
-		}
-	}
+	t.doubtAll(now, ReasonSilence)
 }
 
 func (t *pathTable) silenceAt() time.Time {

@@ -24,6 +24,11 @@
 // [Puncher.Punch] carries a plan out on a link, asks for more probes to addresses that appear meanwhile, and stops at
 // the first direct path or after 10 seconds.
 //
+// A link whose path has failed is punched for in the same way, once its two sides have met again
+// ([kcptransport.Config].OnMet); where the peer was before is a candidate then, too. A Linux router keeps a port that was
+// given away for 30 s after the last packet to it. So who fails in this is silent for longer than that
+// ([kcptransport.Link.Quiet]) before it tries again; package api does.
+//
 // # Limits
 //
 // At most 16 candidates are told and 32 tried, with at most 300 probes in 10 s, 5 ms apart after a first burst of 4.

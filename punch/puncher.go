@@ -55,6 +55,7 @@ const DoubtfulTimeout = 5 * time.Second
 // Options are about one Punch. The zero value will do.
 type Options struct {
 	RemoteNAT NAT                   // what the peer told of its NAT
+	Timeout   time.Duration         // at most; default Config.Timeout
 	Via       []kcptransport.PeerID // who introduced the two, for the record
 }
 
@@ -117,8 +118,9 @@ func (e *NoAnswerError) Error() string {
 // Timeout reports true: NATs change, so it is worth trying again.
 func (e *NoAnswerError) Timeout() bool { return true }
 
-// Punch looks for a direct path until the link uses one, which it returns at once if it is so already. Both sides of
-// the link call it at the same time: as soon as the handshake is done, which is when Dial and Accept return. Without a
+// Punch looks for a direct path until the link uses one that works, which it returns at once if it is so already. Both
+// sides of the link call it at the same time: as soon as the handshake is done, which is when Dial and Accept return, or
+// [kcptransport.Config].OnMet is called for a link whose path has failed. Without a
 // path in Config.Timeout the error is a [*NoAnswerError]; when the link or ctx ends before, it wraps their error.
 func (p *Puncher) Punch(ctx context.Context, link Link, o Options) (Result, error) {
 	r := newRun(p, link, o, time.Now())

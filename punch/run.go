@@ -20,6 +20,8 @@ type run struct {
 	targets map[netip.AddrPort]int // indices of record.Targets
 	seen    int                    // addresses that only came up by packets from there
 	record  Record
+
+	patience time.Duration // with a pair of NATs that should do
 }
 
 const (
@@ -30,7 +32,7 @@ const (
 func newRun(p *Puncher, link Link, o Options, now time.Time) *run {
 	obs := Observations{
 		Initiator: link.Initiator(), SignalRTT: link.SignalRTT(),
-		Local: p.cfg.Candidates(), Remote: link.RemoteCandidates(),
+		Local: p.cfg.Candidates(), Remote: withPaths(link.RemoteCandidates(), link.Paths()),
 		LocalNAT: p.cfg.NAT(), RemoteNAT: o.RemoteNAT,
 	}
 	if obs.RemoteNAT == (NAT{}) {
@@ -45,6 +47,10 @@ func newRun(p *Puncher, link Link, o Options, now time.Time) *run {
 		r.target(Target{Addr: c.Addr, Type: c.Type.String(), Note: c.class.note()})
 	}
 	r.planned = len(r.steps)
+	r.patience = p.cfg.Timeout
+	if o.Timeout > 0 {
+		r.patience = min(r.patience, o.Timeout)
+	}
 	return r
 }
 
@@ -58,7 +64,7 @@ func (r *run) target(t Target) {
 func (r *run) loop(ctx context.Context) (kcptransport.PathInfo, error) {
 	found := make(chan kcptransport.PathInfo, 1)
 	stop := r.link.OnPath(func(info kcptransport.PathInfo) {
-		if info.Path.IsValid() && info.Path.Direct() {
+		if works(info) {
 			select {
 			case found <- info:
 			default:
@@ -83,6 +89,9 @@ func (r *run) loop(ctx context.Context) (kcptransport.PathInfo, error) {
 			if len(found) > 0 { // when both come at once, one outcome
 				continue
 			}
+			if info, ok := directInUse(r.link); ok { // the path that had failed works again
+				return info, nil
+			}
 			now := time.Now()
 			r.look(now)
 			r.advance(now)
@@ -102,19 +111,33 @@ func (r *run) loop(ctx context.Context) (kcptransport.PathInfo, error) {
 // not for long, as those who wait want to know.
 func (r *run) timeout() time.Duration {
 	if r.record.Needs != NeedsNothing {
-		return min(r.p.cfg.Timeout, DoubtfulTimeout)
+		return min(r.patience, DoubtfulTimeout)
 	}
-	return r.p.cfg.Timeout
+	return r.patience
 }
 
-// directInUse returns the path in use if it is a direct one.
+// withPaths adds where the peer was heard before to what it told.
+func withPaths(told []kcptransport.Candidate, paths []kcptransport.PathInfo) []kcptransport.Candidate {
+	for _, info := range paths {
+		if info.Path.IsValid() && info.Path.Direct() {
+			told = append(told, kcptransport.Candidate{Addr: info.Path.Addr, Type: kcptransport.PeerReflexive})
+		}
+	}
+	return told
+}
+
+// directInUse returns the path in use if it is a direct one that works.
 func directInUse(link Link) (kcptransport.PathInfo, bool) {
 	for _, info := range link.Paths() {
-		if info.InUse && info.Path.Direct() {
+		if info.InUse && works(info) {
 			return info, true
 		}
 	}
 	return kcptransport.PathInfo{}, false
+}
+
+func works(info kcptransport.PathInfo) bool {
+	return info.Path.IsValid() && info.Path.Direct() && info.State != kcptransport.PathSuspect
 }
 
 // next returns how long to wait until something is to be done.

@@ -2,6 +2,7 @@ package chaos
 
 import (
 	"context"
+	"errors"
 	"flag"
 	"fmt"
 	"maps"
@@ -12,6 +13,7 @@ import (
 	"testing/synctest"
 	"time"
 
+	"github.com/2xppg/xppg/api"
 	"github.com/2xppg/xppg/internal/leaks"
 	"github.com/2xppg/xppg/internal/scenario"
 )
@@ -27,7 +29,8 @@ func TestMain(m *testing.M) { leaks.VerifyTestMain(m) }
 
 const (
 	sendTimeout = 40 * time.Second
-	settleTime  = 2 * time.Minute // after the last fault, until everything must work
+	calmTime    = 3 * time.Minute // after the last fault began, until everything must work
+	settleTime  = 4 * time.Minute // after the last fault began, until nobody talks any more
 	grace       = 5 * time.Second // for a message to be handled after it was taken in
 )
 
@@ -55,8 +58,8 @@ func run(t *testing.T, seed uint64) {
 	var all sync.WaitGroup
 	talkers := make([]*talker, len(w.nodes))
 	for i, n := range w.nodes {
-		talkers[i] = &talker{node: n, sent: map[from]uint64{}, r: rand.New(rand.NewPCG(seed, uint64(i)))}
-		all.Go(func() { talkers[i].talk(end.Add(settleTime)) })
+		talkers[i] = &talker{node: n, sent: map[from]uint64{}, failed: map[string]int{}, r: rand.New(rand.NewPCG(seed, uint64(i)))}
+		all.Go(func() { talkers[i].talk(t, end) })
 		all.Go(func() {
 			w.wreck(n, rand.New(rand.NewPCG(seed, uint64(1000+i))), end, func(name string) {
 				mu.Lock()
@@ -70,23 +73,27 @@ func run(t *testing.T, seed uint64) {
 	for _, name := range slices.Sorted(maps.Keys(happened)) {
 		t.Logf("%3d times: %s", happened[name], name)
 	}
-	sent, failed, lost := 0, 0, 0
+	sent, lost, failed := 0, 0, map[string]int{}
 	for _, k := range talkers {
-		sent, failed = sent+k.tried, failed+k.failed
+		sent += k.tried
 		lost += k.check(t)
+		for why, n := range k.failed {
+			failed[why] += n
+		}
 	}
-	t.Logf("%d messages: %d were not taken in in time, %d were lost; %d nodes, %v", sent, failed, lost, len(w.nodes), end.Sub(began))
+	t.Logf("%d messages of %d nodes in %v, %d lost; not taken in: %v", sent, len(w.nodes), end.Sub(began), lost, failed)
 	w.checkReachable(t)
 }
 
-// talker sends numbered messages from one node to others, one after the other.
+// talker sends numbered messages from one node to others that it can reach, one after the other.
 type talker struct {
-	node          *node
-	r             *rand.Rand
-	sent          map[from]uint64 // to each node in the present run: the latest number
-	run           int
-	tried, failed int
-	taken         []delivery
+	node   *node
+	r      *rand.Rand
+	sent   map[from]uint64 // to each node in the present run: the latest number
+	run    int
+	tried  int
+	failed map[string]int // by reason
+	taken  []delivery
 }
 
 // delivery is a message that its sender was told was taken in.
@@ -95,11 +102,18 @@ type delivery struct {
 	began, ended time.Time
 }
 
-func (k *talker) talk(end time.Time) {
-	for time.Now().Before(end) {
+// talk talks until some time after the last fault, which begins before end.
+func (k *talker) talk(t *testing.T, end time.Time) {
+	reachable := slices.DeleteFunc(slices.Clone(k.node.w.nodes), func(to *node) bool {
+		return to == k.node || !scenario.Reachable(k.node.kind(), to.kind())
+	})
+	for time.Now().Before(end.Add(settleTime)) {
 		<-time.After(time.Duration(200+k.r.IntN(4000)) * time.Millisecond)
-		to := k.node.w.nodes[(k.node.number+1+k.r.IntN(*nodes-1))%*nodes]
+		to := reachable[k.r.IntN(len(reachable))]
 		pg, run := k.node.playground()
+		if k.node.down() {
+			continue
+		}
 		if run != k.run {
 			clear(k.sent)
 			k.run = run
@@ -111,12 +125,29 @@ func (k *talker) talk(end time.Time) {
 		ctx, cancel := context.WithTimeout(k.node.w.ctx, sendTimeout)
 		err := pg.Send(ctx, "number", payload{k.node.number, run, d.number}, to.id)
 		cancel()
-		if d.ended = time.Now(); err != nil {
-			k.failed++
+		if d.ended = time.Now(); err == nil {
+			k.taken = append(k.taken, d)
 			continue
 		}
-		k.taken = append(k.taken, d)
+		k.failed[reason(err)]++
+		if d.began.After(end.Add(calmTime)) {
+			t.Errorf("node %d (%s) to node %d (%s), %v after the last fault: %v",
+				k.node.number, k.node.kind(), to.number, to.kind(), d.began.Sub(end), err)
+		}
 	}
+}
+
+// reason says in a word why a message was not taken in.
+func reason(err error) string {
+	switch {
+	case errors.Is(err, api.ErrNotConnected):
+		return "no link"
+	case errors.Is(err, api.ErrClosed):
+		return "its sender crashed"
+	case errors.Is(err, context.DeadlineExceeded):
+		return "no answer in time"
+	}
+	return "the link ended"
 }
 
 // check returns how many messages were taken in and never handled, although the receiver did not crash.

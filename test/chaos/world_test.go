@@ -40,12 +40,13 @@ type node struct {
 	host   *netsim.Host
 	router *netsim.Router // nil: public
 
-	mu    sync.Mutex
-	run   int // counts playgrounds
-	pg    *api.Playground
-	inbox map[from]uint64 // the number of the latest message
-	got   map[message]bool
-	falls []time.Time // when it crashed
+	mu     sync.Mutex
+	run    int // counts playgrounds
+	pg     *api.Playground
+	inbox  map[from]uint64 // the number of the latest message
+	got    map[message]bool
+	falls  []time.Time // when it crashed
+	isDown bool
 }
 
 // from is a run of a sender.
@@ -128,7 +129,7 @@ func (n *node) start() {
 	}
 	pg.On("number", func(m *api.Message) { n.take(run, m) })
 	n.mu.Lock()
-	n.pg = pg
+	n.pg, n.isDown = pg, false
 	n.mu.Unlock()
 }
 
@@ -156,12 +157,19 @@ func (n *node) playground() (*api.Playground, int) {
 	return n.pg, n.run
 }
 
+// down reports whether the node crashed and has not begun anew.
+func (n *node) down() bool {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	return n.isDown
+}
+
 // crash ends the run without a word, and begins a new one after d.
 func (n *node) crash(d time.Duration) {
 	pg, _ := n.playground()
 	n.host.Crash()
 	n.mu.Lock()
-	n.falls = append(n.falls, time.Now())
+	n.falls, n.isDown = append(n.falls, time.Now()), true
 	n.mu.Unlock()
 	_ = pg.Close() // what is left of the process
 	<-time.After(d)

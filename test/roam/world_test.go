@@ -16,6 +16,7 @@ import (
 	"github.com/2xppg/xppg/internal/seeded"
 	"github.com/2xppg/xppg/kcptransport"
 	"github.com/2xppg/xppg/netsim"
+	"github.com/2xppg/xppg/punch"
 )
 
 // world is two nodes behind NATs with a link between them, and somebody who introduces them.
@@ -41,6 +42,9 @@ type node struct {
 	public netip.AddrPort // where its NAT shows it, once it has sent something
 	ep     *kcptransport.Endpoint
 	link   *kcptransport.Link
+
+	puncher *punch.Puncher
+	mending atomic.Bool
 }
 
 // stallingConn makes the outcome depend on the seed alone, and gives the program of a node that stalls no turns.
@@ -140,6 +144,7 @@ const port = 7337
 
 func (w *world) node(i int, seed uint64) {
 	n := &node{w: w}
+	n.puncher = punch.New(punch.Config{Candidates: n.candidates, Timeout: mendTimeout})
 	w.nodes[i] = n
 	w.move(n, w.rtt)
 	conn, err := n.host.ListenUDP(netip.AddrPortFrom(netip.IPv4Unspecified(), port))
@@ -155,7 +160,7 @@ func (w *world) node(i int, seed uint64) {
 	}
 	n.ep, err = kcptransport.Listen(kcptransport.Config{
 		Conn: stallingConn{conn.Settled(), n}, Identity: identity, App: "roam", Rand: keys,
-		Candidates: n.candidates, OnTrouble: n.meetAgain,
+		Candidates: n.candidates, OnTrouble: n.meetAgain, OnMet: n.mend,
 	})
 	if err != nil {
 		w.t.Fatal(err)
@@ -201,6 +206,18 @@ func (n *node) meetAgain(l *kcptransport.Link) {
 	defer cancel()
 	_, _ = n.ep.Dial(ctx, kcptransport.Dial{Peer: l.Peer(), Signal: &courier{from: n}}) // asked again when it fails
 }
+
+// mend is what a node does when the two have met again.
+func (n *node) mend(l *kcptransport.Link) {
+	if !n.mending.CompareAndSwap(false, true) {
+		return
+	}
+	defer n.mending.Store(false)
+	l.Quiet(mendTimeout)
+	_, _ = n.puncher.Punch(n.w.ctx, l, punch.Options{}) // they meet again when it fails
+}
+
+const mendTimeout = 4 * time.Second
 
 // courier carries packets by way of an introducer half-way between the two.
 type courier struct{ from *node }
