@@ -44,7 +44,7 @@ func TestNATs(t *testing.T) {
 			t.Parallel()
 			w := newWorld(t, weather{})
 			servers := w.public("servers", rendezvousAddr, otherAddr)
-			host := w.home("host", tt.nat, aliceOutside, aliceInside)
+			host := w.home("host", aliceOutside, aliceInside, tt.nat)
 			server := w.listen(servers, rendezvousAddr, 1000)
 			otherPort := w.listen(servers, rendezvousAddr, 1001)
 			other := w.listen(servers, otherAddr, 1000)

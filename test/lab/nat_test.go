@@ -33,6 +33,24 @@ const (
 	sequential nat = "sequential"
 )
 
+// place is where somebody is: behind these NATs, the one at home first.
+type place []nat
+
+// Two layers: a home router behind the NAT of a carrier. A carrier's NAT is like a home router's here, as RFC 6888 asks for;
+// one of the two routers, or both, drop what nobody asked for.
+var (
+	carrier     = place{portPreserving, portPreserving}
+	carrierOpen = place{portPreservingOpen, portPreserving}
+)
+
+func (p place) String() string {
+	var names []string
+	for _, n := range p {
+		names = append(names, string(n))
+	}
+	return strings.Join(names, " behind ")
+}
+
 // rules returns the nftables rules of a router whose outside is wan0.
 func (n nat) rules() string {
 	drop, masquerade, cone := `iifname "wan0" ct state new counter drop`, "masquerade", ""

@@ -40,7 +40,7 @@ func TestNetcheck(t *testing.T) {
 			t.Parallel()
 			w := newWorld(t, weather{delay: realistic.delay})
 			servers := w.coturn(w.public("stun", rendezvousAddr, otherAddr))
-			host := w.home("host", tt.nat, aliceOutside, aliceInside)
+			host := w.home("host", aliceOutside, aliceInside, tt.nat)
 			ev := w.netcheck(host, servers)
 			n := ev.NAT
 			if ev.Mapping != tt.mapping || n.Mapping.Is != tt.mapping || n.Filtering.Is != tt.filtering || n.Ports.Is != tt.ports {
@@ -76,7 +76,7 @@ func TestLifetime(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t, weather{delay: realistic.delay})
 	servers := w.coturn(w.public("stun", rendezvousAddr, otherAddr))
-	host := w.home("host", portPreserving, aliceOutside, aliceInside)
+	host := w.home("host", aliceOutside, aliceInside, portPreserving)
 	w.must(w.routers[0].setting("net/netfilter/nf_conntrack_udp_timeout", "4"))
 	w.must(w.routers[0].setting("net/netfilter/nf_conntrack_udp_timeout_stream", "4"))
 	l := w.netcheck(host, servers, "--lifetime", "45s").NAT.Lifetime

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"net/netip"
 	"os"
+	"slices"
 	"strings"
 	"sync/atomic"
 	"testing"
@@ -100,27 +101,45 @@ func (w *world) connect(s *space, addrs ...netip.Addr) {
 	w.must(s.ip(append(lines, "route add default dev wan0")...))
 }
 
-// home makes a router with a NAT and returns a host behind it.
-func (w *world) home(name string, n nat, outside netip.Addr, inside netip.Prefix) *space {
+// carrierInside is what carriers give to their customers' routers (RFC 6598).
+var carrierInside = netip.MustParsePrefix("100.64.7.2/10")
+
+// home makes routers with NATs and returns a host behind them. Of several NATs the first one is at home, and the last one
+// on the internet: a carrier's.
+func (w *world) home(name string, outside netip.Addr, inside netip.Prefix, nats ...nat) *space {
 	w.t.Helper()
-	router := w.space(name + "-router")
-	w.routers = append(w.routers, router)
-	w.connect(router, outside)
+	var behind *space
+	for i, n := range slices.Backward(nats) {
+		router := w.space(fmt.Sprintf("%s-router%d", name, i))
+		w.routers = append(w.routers, router)
+		if behind == nil {
+			w.connect(router, outside)
+		} else {
+			w.cable(behind, router, "wan0", carrierInside)
+		}
+		w.must(router.setting("net/ipv4/ip_forward", "1"))
+		_, err := router.exec(n.rules(), "nft", "-f", "-")
+		w.must(err)
+		behind = router
+	}
 	host := w.space(name)
-	gateway := inside.Masked().Addr().Next()
+	w.cable(behind, host, "eth0", inside)
+	return host
+}
+
+// cable joins a namespace to the inside of a router.
+func (w *world) cable(router, s *space, device string, addr netip.Prefix) {
+	w.t.Helper()
+	gateway := addr.Masked().Addr().Next()
 	w.must(router.ip(
-		fmt.Sprintf("link add lan0 type veth peer name eth0 netns %s", host.name),
-		fmt.Sprintf("addr add %s/%d dev lan0", gateway, inside.Bits()),
+		fmt.Sprintf("link add lan0 type veth peer name %s netns %s", device, s.name),
+		fmt.Sprintf("addr add %s/%d dev lan0", gateway, addr.Bits()),
 		"link set lan0 up",
 	))
-	w.must(host.ip(
+	w.must(s.ip(
 		"link set lo up",
-		fmt.Sprintf("addr add %s dev eth0", inside),
-		"link set eth0 up",
+		fmt.Sprintf("addr add %s dev %s", addr, device),
+		fmt.Sprintf("link set %s up", device),
 		fmt.Sprintf("route add default via %s", gateway),
 	))
-	w.must(router.setting("net/ipv4/ip_forward", "1"))
-	_, err := router.exec(n.rules(), "nft", "-f", "-")
-	w.must(err)
-	return host
 }
