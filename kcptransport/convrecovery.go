@@ -52,6 +52,11 @@ func (c *conversation) unlose(st *sentSegment) {
 	}
 }
 
+// provokable reports whether KCP can be made to send again what was lost: only when later data was acknowledged.
+func (c *conversation) provokable() bool {
+	return c.send.has(c.send.maxAcked) && c.send.at(c.send.maxAcked).acked
+}
+
 func (c *conversation) repairLater() {
 	if !c.listed.losing {
 		c.listed.losing = true
@@ -72,7 +77,7 @@ func (c *conversation) repair() {
 	if s.has(s.tailSN) && len(s.tail) > 0 && s.at(s.tailSN).lost {
 		c.sendAgain(s.tailSN, s.tail)
 	}
-	if s.has(s.maxAcked) && s.at(s.maxAcked).acked {
+	if c.provokable() {
 		c.provoke(s.maxAcked, s.lossTS)
 		s.provoked = true
 		c.mux.flushLater(c)

@@ -6,6 +6,7 @@ const (
 	maxReorder       = 16 // steps of the reordering window
 	maxTailDoublings = 6  // of the pause between probes
 	maxTailWait      = 2 * time.Second
+	firstSegments    = 4 // of a stream, that are sent again when the peer has come up elsewhere
 )
 
 // learn takes what the acknowledgements of the batch say about the path.
@@ -65,15 +66,23 @@ func (m *mux) reorderWindow() time.Duration {
 
 // findLosses looks for transmissions that must be lost, and has them repeated.
 func (m *mux) findLosses() {
-	m.lossAt = m.log.detect(m.now, m.trip.smoothed, m.reorderWindow(), func(t *transmission) {
-		m.counts.Lost++
-		if t.epoch != m.log.epoch {
-			m.counts.LostBefore++
-		}
-		if c := m.convs[t.conv]; c != nil {
-			c.lost(t)
-		}
-	})
+	m.lossAt = m.log.detect(m.now, m.trip.smoothed, m.reorderWindow(), m.lose)
+	m.repairAll()
+}
+
+// lose counts a transmission as lost.
+func (m *mux) lose(t *transmission) {
+	m.counts.Lost++
+	if t.epoch != m.log.epoch {
+		m.counts.LostBefore++
+	}
+	if c := m.convs[t.conv]; c != nil {
+		c.lost(t)
+	}
+}
+
+// repairAll has what counts as lost sent again.
+func (m *mux) repairAll() {
 	for _, c := range m.losing {
 		c.repair()
 	}
@@ -113,13 +122,24 @@ func (m *mux) probe() {
 	m.findLosses()
 }
 
-// probeNow has the latest unacknowledged data sent again in the next packet.
-func (m *mux) probeNow(now time.Time) {
+// repairNow is called when the peer has come up elsewhere: what is sent next goes there, and little of it. It is the latest
+// data, whose acknowledgement will tell what got lost, and then what the peer waits for, although it may have arrived: the
+// first segments of a stream of which later ones did.
+func (m *mux) repairNow(now time.Time) {
 	m.setNow(now)
-	if !m.closed && m.log.inflight > 0 {
+	if m.closed || m.log.inflight == 0 {
+		return
+	}
+	m.log.loseIf(func(t *transmission) bool {
+		c := m.convs[t.conv]
+		return c != nil && c.provokable() && t.sn-c.send.una < firstSegments
+	}, m.lose)
+	m.repairAll()
+	if m.log.inflight > 0 {
 		m.log.advanceOldest()
 		m.probe()
 	}
+	m.fill()
 }
 
 // pathChanged says that what is sent from now on travels by another path. When it leads to the same host, only the port

@@ -140,7 +140,7 @@ func (w *packetWriter) early() {
 	}
 	if e.early == earlyNone {
 		e.early = earlyReady
-		w.k.mux.probeNow(w.now)
+		w.k.mux.repairNow(w.now)
 	}
 	frames, asks := w.streams(w.begin())
 	if asks { // the pacer may hold it back for a moment

@@ -21,6 +21,8 @@ const (
 	tailProbePause = 250 * time.Millisecond // on average between two probes that ask after a burst whether the path still works
 	tailProbeBurst = 2                      // of them that may be ahead of that
 	minTailWait    = 40 * time.Millisecond  // of silence, before such a probe
+	twinPause      = 15 * time.Millisecond  // between a probe on which a move depends and its repetition, in case it gets lost
+	flowPackets    = 16                     // with data, without a pause for a probe: a flow, which breaks off for a reason
 	maxBurstGap    = time.Second            // between packets of one burst
 	moveShows      = 4                      // probes after the peer sees us at another address
 	amplification  = 3                      // times what came from an address may be sent there until it is proven (RFC 9000 section 8.1)
@@ -57,6 +59,7 @@ type pathTable struct {
 	burstAt   time.Time     // the last packet that carried more than probes and answers, since the path proved itself
 	burstLast time.Time     // the last such packet
 	burstGap  time.Duration // between such packets lately, the greatest of which is forgotten slowly
+	burstLen  int           // such packets since the last tail probe
 	tailAt    time.Time     // when tail probes would be at their average pause
 	askedAt   time.Time     // the first packet since heardAt, on the path in use, that wants an answer; zero: none
 	askedLast time.Time     // the last such probe since askedAt
@@ -77,6 +80,8 @@ type pathEntry struct {
 	observed  netip.AddrPort
 	tries     int       // probes since the last answer
 	probeAt   time.Time // when to probe next; zero: no probe is due
+	twin      bool      // the next probe of full size is to be repeated without waiting for its answer
+	twinAt    time.Time // when; zero: not at all
 	proven    bool      // the peer is known to be at the address: it answered a probe or the handshake there
 	full      bool      // a packet of full size got there, and the answer back
 	smalls    int       // answers that were too small to make it full
@@ -170,7 +175,7 @@ func (t *pathTable) handshaken(now time.Time, p Path, rtt time.Duration, observe
 
 func (t *pathTable) validate(now time.Time, e *pathEntry, reason PathReason) {
 	e.validated, e.suspect, e.waiting = now, time.Time{}, time.Time{}
-	e.tries, e.probeAt, e.padNext = 0, time.Time{}, false
+	e.tries, e.probeAt, e.twinAt, e.padNext = 0, time.Time{}, time.Time{}, false
 	e.proven, e.reason = true, reason
 	if e.heardAt.Before(now) {
 		e.heardAt = now
@@ -256,6 +261,7 @@ func (t *pathTable) heard(now time.Time, p Path, burst bool, size int) {
 	if e.validated.IsZero() {
 		return
 	}
+	e.twinAt = time.Time{}
 	if !e.suspect.IsZero() {
 		e.suspect, e.probeAt, e.tries = time.Time{}, time.Time{}, 0
 		e.reason, t.dirty = ReasonHeard, true
@@ -271,6 +277,7 @@ func (t *pathTable) burst(now time.Time) {
 		t.burstGap = max(gap, t.burstGap-t.burstGap/8)
 	}
 	t.burstAt, t.burstLast = now, now
+	t.burstLen++
 }
 
 // tailWait is how much silence after data of the peer is more than a pause: twice as much as is usual lately, but no
@@ -294,7 +301,7 @@ func (t *pathTable) meet(now time.Time, p Path) *pathEntry {
 	if e == nil {
 		return nil
 	}
-	e.probeAt, e.reason = now, ReasonSource
+	e.probeAt, e.reason, e.twin = now, ReasonSource, true
 	if old := t.inUse; old != nil {
 		e.srtt, e.rttVar = old.srtt, old.rttVar // a guess, for how long to wait
 		since := now
@@ -363,7 +370,7 @@ func (t *pathTable) networkChanged(now time.Time) {
 	t.doubtAll(now, ReasonNetwork)
 	for _, e := range t.paths {
 		if !e.validated.IsZero() {
-			e.probeAt, e.padNext, e.tries = now, true, 0
+			e.probeAt, e.padNext, e.twin, e.tries = now, true, true, 0
 		}
 	}
 }

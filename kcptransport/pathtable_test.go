@@ -82,7 +82,10 @@ func (tt *tableTest) wantProbes(paths ...Path) {
 // reply answers probe i of the last step.
 func (tt *tableTest) reply(i int) {
 	tt.Helper()
-	p := tt.probe[i]
+	tt.replyTo(tt.probe[i])
+}
+
+func (tt *tableTest) replyTo(p outProbe) {
 	tt.heard(tt.now, p.path, false, 1232)
 	tt.answered(tt.now, p.path, p.token, netip.MustParseAddrPort("203.0.113.9:5"), 1232)
 }
@@ -110,8 +113,9 @@ func TestPathTableRedirectedPacket(t *testing.T) {
 	if !tt.probe[0].padded || !tt.probe[1].padded {
 		t.Error("not both probes have data size: the old path may have become one that does not carry it")
 	}
+	old := tt.probe[0]
 	tt.pass(40 * time.Millisecond)
-	tt.reply(0)
+	tt.replyTo(old)
 	tt.pass(10 * time.Second)
 	tt.wantInUse(testPath(1))
 	if len(tt.paths) != 1 {
@@ -124,8 +128,9 @@ func TestPathTablePeerMoves(t *testing.T) {
 	tt := establishedTable(t)
 	tt.heard(tt.now, testPath(2), true, 1232)
 	tt.wantProbes(testPath(1), testPath(2))
+	there := tt.probe[1]
 	tt.pass(40 * time.Millisecond)
-	tt.reply(1)
+	tt.replyTo(there)
 	tt.step()
 	tt.wantInUse(testPath(1))
 	tt.pass(20 * time.Millisecond)

@@ -17,6 +17,8 @@ func (t *pathTable) step(now time.Time) []outProbe {
 	for _, e := range t.paths {
 		if !e.probeAt.IsZero() && !now.Before(e.probeAt) {
 			t.send(now, e)
+		} else if !e.twinAt.IsZero() && !now.Before(e.twinAt) {
+			t.repeat(now, e)
 		}
 	}
 	return t.out
@@ -25,9 +27,9 @@ func (t *pathTable) step(now time.Time) []outProbe {
 // send probes e, with the size of data unless the path carried it before. To an address that is not proven it sends less,
 // or nothing, rather than more than amplification allows.
 func (t *pathTable) send(now time.Time, e *pathEntry) {
-	o := outProbe{path: e.path, token: t.token(), padded: !e.full || e.padNext || !e.suspect.IsZero()}
-	if room := e.room(); o.padded && room < t.fullSize {
-		o.padded, e.cut = false, true
+	padded, room := !e.full || e.padNext || !e.suspect.IsZero(), e.room()
+	if padded && room < t.fullSize {
+		padded, e.cut = false, true
 		if room < smallProbeSize {
 			e.tries++
 			e.probeAt = now.Add(e.backoff())
@@ -35,8 +37,10 @@ func (t *pathTable) send(now time.Time, e *pathEntry) {
 		}
 	}
 	e.padNext = false
-	t.probes.add(now, o)
-	t.out = append(t.out, o)
+	t.put(now, e, padded)
+	if e.twinAt = (time.Time{}); e.twin && padded {
+		e.twin, e.twinAt = false, now.Add(twinPause)
+	}
 	if e == t.inUse { // silence elsewhere says nothing of the peer
 		if t.asked++; t.askedAt.IsZero() {
 			t.askedAt = now
@@ -47,6 +51,20 @@ func (t *pathTable) send(now time.Time, e *pathEntry) {
 		e.suspect, e.reason, t.dirty = now, ReasonSilence, true
 	}
 	e.probeAt = now.Add(e.backoff())
+}
+
+// repeat probes e once more at full size.
+func (t *pathTable) repeat(now time.Time, e *pathEntry) {
+	if e.twinAt = (time.Time{}); e.room() >= t.fullSize {
+		t.put(now, e, true)
+	}
+}
+
+// put hands a probe of e out.
+func (t *pathTable) put(now time.Time, e *pathEntry, padded bool) {
+	o := outProbe{path: e.path, token: t.token(), padded: padded}
+	t.probes.add(now, o)
+	t.out = append(t.out, o)
 	if e.sentAt = now; e.waiting.IsZero() {
 		e.waiting = now
 	}
@@ -96,6 +114,7 @@ func (t *pathTable) askAfterBurst(now time.Time) {
 		t.burstAt, t.tailAt = time.Time{}, later(t.tailAt, now).Add(tailProbePause)
 		t.inUse.probeAt, t.inUse.padNext = now, true // if we moved, the peer may answer at size
 		t.inUse.tries = 0                            // an earlier one may have been answered, and the answer lost
+		t.inUse.twin, t.burstLen = t.burstLen >= flowPackets, 0
 	}
 }
 
@@ -180,7 +199,7 @@ func (e *pathEntry) mayCarry(t *pathTable, anyFull bool) bool {
 func (t *pathTable) next() time.Time {
 	at := t.again
 	for _, e := range t.paths {
-		at = earlier(at, e.probeAt)
+		at = earlier(earlier(at, e.probeAt), e.twinAt)
 	}
 	for e := range t.warm {
 		at = earlier(at, t.warmAt(e))

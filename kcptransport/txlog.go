@@ -192,6 +192,17 @@ func (l *txLog) detect(now, rtt, reorder time.Duration, lost func(*transmission)
 	return again
 }
 
+// loseIf calls lost for those transmissions in flight that a function names.
+func (l *txLog) loseIf(named func(*transmission) bool, lost func(*transmission)) {
+	for num := l.oldest; before(num, l.next); num++ {
+		if t := l.at(num); t.num == num && t.state == txFlying && named(t) {
+			l.lose(t)
+			lost(t)
+		}
+	}
+	l.advanceOldest()
+}
+
 // advanceOldest passes what has been decided. Those it passes may still be looked up until they are overwritten.
 func (l *txLog) advanceOldest() {
 	for before(l.oldest, l.next) {

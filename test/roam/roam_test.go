@@ -92,6 +92,9 @@ func TestRoaming(t *testing.T) {
 				t.Logf("%d runs: gap p50 %.0f ms, p95 %.0f ms, longest %.0f ms", len(gaps), quantile(gaps, 0.5), quantile(gaps, 0.95), quantile(gaps, 1))
 				if s.bar != nil {
 					t.Logf("of the bar: p50 %.2f, p95 %.2f, most %.2f", quantile(over, 0.5), quantile(over, 0.95), quantile(over, 1))
+					if p := quantile(over, 0.95); len(over) >= 100 && p > 1 {
+						t.Errorf("5 %% of the gaps are %.2f times the bar or more", p)
+					}
 				}
 			})
 		}
