@@ -272,7 +272,11 @@ func (pg *Playground) forget(p *peer) {
 	if current {
 		delete(pg.peers, p.id)
 	}
+	if c := pg.contacts[p.id]; c != nil && !p.isReady() {
+		c.failed(time.Now(), pg.randomUint64())
+	}
 	pg.mu.Unlock()
+	pg.wakeMesh() // for when it is to be tried again
 	if !p.isReady() {
 		return
 	}
@@ -280,7 +284,6 @@ func (pg *Playground) forget(p *peer) {
 		pg.states.detach(p.id)
 	}
 	pg.events.emit(Event{Type: EventPeer, Peer: p.id, State: StateDisconnected, Err: p.link.Err()})
-	pg.wakeMesh()
 }
 
 // signals carries handshake packets through every introducer that answers.

@@ -46,3 +46,44 @@ func TestJoinWithoutTheIntroducer(t *testing.T) {
 		}
 	})
 }
+
+// Of several introducers one is gone without a word, one does not know the peer, and one works: that is enough, at once,
+// and one link comes of it.
+func TestSeveralIntroducers(t *testing.T) {
+	inWorld(t, func(t *testing.T, w *world) {
+		dead, ignorant, good := w.public(noMesh), w.public(noMesh), w.public(noMesh)
+		a, b := w.behind(netsim.Presets["port-restricted"], noMesh), w.behind(netsim.Presets["port-restricted"], noMesh)
+		for _, r := range []*node{dead, ignorant, good} {
+			a.meet(r)
+		}
+		b.meet(dead)
+		b.meet(good)
+		dead.host.Pause()
+		began := time.Now()
+		a.join(b.ID().String())
+		if took := time.Since(began); took > 500*time.Millisecond {
+			t.Errorf("it took %v", took)
+		}
+		if err := b.SendText(w.ctx(time.Second), "hello", a.ID()); err != nil {
+			t.Error(err)
+		}
+		time.Sleep(40 * time.Second) // longer than any introduction lasts
+		for _, r := range []*node{ignorant, good} {
+			if s := r.intro.Stats(); s.Active != 0 {
+				t.Errorf("%d introductions are left", s.Active)
+			}
+		}
+		n := 0
+		a.mu.Lock()
+		defer a.mu.Unlock()
+		for _, e := range a.events {
+			if e.Type == EventPeer && e.Peer == b.ID() {
+				n++
+			}
+		}
+		if n != 1 {
+			t.Errorf("%d events about the peer, want that it is connected", n)
+		}
+		dead.host.Resume()
+	})
+}

@@ -125,6 +125,9 @@ func (pg *Playground) learn(from *peer, records []record) {
 			continue
 		}
 		pg.mu.Lock()
+		if old := pg.book.infos[info.Peer]; old != nil && !slices.Equal(old.Addrs, info.Addrs) {
+			pg.contactMoved(info.Peer, now)
+		}
 		pg.book.put(info, now)
 		pg.mu.Unlock()
 		fresh = append(fresh, info.Peer)

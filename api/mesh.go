@@ -14,7 +14,7 @@ const (
 	meshPause      = time.Second      // between looks at the book
 	meshDials      = 4                // at the same time
 	meshTimeout    = 20 * time.Second // of one of our own tries
-	contactFirst   = 30 * time.Second // pause after the first failure, doubled each time
+	contactFirst   = 30 * time.Second // pause after the first failure, doubled each time, an eighth more or less
 	contactMost    = 10 * time.Minute
 	contactYield   = 3 * time.Second // the peer with the larger ID lets the other one try first
 	stunEvery      = 5 * time.Minute
@@ -25,6 +25,7 @@ const (
 // contactState is what we know of our tries to connect to a peer of the book.
 type contactState struct {
 	next   time.Time // not before
+	tried  time.Time // last
 	fails  int
 	trying bool
 }
@@ -170,6 +171,29 @@ func (pg *Playground) tryContact(info *peerInfo) {
 		return
 	}
 	c.trying = false
+	c.failed(time.Now(), pg.randomUint64())
+}
+
+// failed counts a failure, whoever of the two tried, once: the end of a try is
+// heard of in two ways.
+func (c *contactState) failed(now time.Time, random uint64) {
+	if now.Sub(c.tried) < contactYield {
+		return
+	}
+	c.tried = now
+	pause := min(contactFirst<<min(c.fails, 10), contactMost)
 	c.fails++
-	c.next = time.Now().Add(min(contactFirst<<min(c.fails-1, 10), contactMost))
+	c.next = now.Add(pause - pause/8 + time.Duration(random%uint64(pause/4)))
+}
+
+// contactMoved begins anew with a peer that says that it is elsewhere now. One
+// that says so all the time has us try no more often than after a first
+// failure. pg.mu is held.
+func (pg *Playground) contactMoved(id kcptransport.PeerID, now time.Time) {
+	if c := pg.contacts[id]; c != nil && !c.trying {
+		c.fails, c.next = 0, now
+		if again := c.tried.Add(contactFirst); !c.tried.IsZero() && again.After(now) {
+			c.next = again
+		}
+	}
 }

@@ -9,8 +9,10 @@ import (
 	"github.com/2xppg/xppg/punch"
 )
 
-// reobserve is how long after a change our record is made anew.
-const reobserve = 2 * time.Second
+const (
+	reobserve = 2 * time.Second // after a change, until our record is made anew
+	settled   = time.Second     // after a change, until peers are tried that could not be reached: our address is known by then
+)
 
 // watchNetwork starts to watch for changes of the network that this machine is
 // in. A socket of the caller's own may be in another one: then the caller has
@@ -25,8 +27,8 @@ func (pg *Playground) watchNetwork() {
 
 // NetworkChanged tells the node that it is in another network now: an address
 // came or went, or the machine slept. Every path is probed anew, STUN servers
-// are asked again and peers that could not be reached are tried at once. A node
-// with a socket of its own (no [Config.Conn]) notices by itself, within a second
+// are asked again, and a second later peers that could not be reached are
+// tried. A node with a socket of its own (no [Config.Conn]) notices by itself, within a second
 // on Linux and 5 to 15 elsewhere. It does not wait for anything.
 func (pg *Playground) NetworkChanged() {
 	if pg.ctx.Err() != nil {
@@ -37,8 +39,9 @@ func (pg *Playground) NetworkChanged() {
 	wake(pg.stunWake)
 	now := time.Now()
 	pg.mu.Lock()
+	pg.changed = now
 	for _, c := range pg.contacts {
-		c.fails, c.next = 0, now
+		c.fails, c.next = 0, now.Add(settled)
 	}
 	pg.mu.Unlock()
 	pg.wakeMesh()
@@ -53,17 +56,21 @@ func (pg *Playground) candidates() []kcptransport.Candidate {
 	return pg.gather.Candidates()
 }
 
-// observe tells the gatherer at which address a peer sees us, if it told.
+// observe tells the gatherer at which address a peer sees us, if it told since
+// our network changed.
 func (pg *Playground) observe(p *peer) {
-	mine := p.link.ObservedAddr()
-	if !mine.IsValid() {
+	info, ok := p.link.Path()
+	pg.mu.Lock()
+	old := info.Since.Before(pg.changed)
+	pg.mu.Unlock()
+	if !ok || old || !info.Observed.IsValid() {
 		return
 	}
 	var at netip.AddrPort
-	if info, ok := p.link.Path(); ok && info.Path.Direct() {
+	if info.Path.Direct() {
 		at = info.Path.Addr
 	}
-	pg.gather.Observe(p.id, at, mine)
+	pg.gather.Observe(p.id, at, info.Observed)
 }
 
 // wake leaves a token in c, which holds one, if there is none.

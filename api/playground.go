@@ -47,6 +47,7 @@ type Playground struct {
 	streams  map[string]func(kcptransport.PeerID, *kcptransport.Stream)
 	book     book
 	contacts map[kcptransport.PeerID]*contactState
+	changed  time.Time                   // when our network last did
 	troubles map[*kcptransport.Link]bool // whose peers are looked for: see meetAgain
 
 	broadcasts atomic.Uint64
