@@ -5,6 +5,8 @@ import (
 	"net/netip"
 	"testing"
 	"time"
+
+	"github.com/2xppg/xppg/netsim"
 )
 
 func TestWithoutMapped(t *testing.T) {
