@@ -34,12 +34,14 @@ func (pg *Playground) NetworkChanged() {
 	if pg.ctx.Err() != nil {
 		return
 	}
-	pg.gather.Reset()
-	pg.ep.NetworkChanged()
-	wake(pg.stunWake)
 	now := time.Now()
 	pg.mu.Lock()
 	pg.changed = now
+	pg.mu.Unlock()
+	pg.gather.Reset() // what peers saw until now counts no more: see observe
+	pg.ep.NetworkChanged()
+	wake(pg.stunWake)
+	pg.mu.Lock()
 	for _, c := range pg.contacts {
 		c.fails, c.next = 0, now.Add(settled)
 	}
@@ -61,7 +63,7 @@ func (pg *Playground) candidates() []kcptransport.Candidate {
 func (pg *Playground) observe(p *peer) {
 	info, ok := p.link.Path()
 	pg.mu.Lock()
-	old := info.Since.Before(pg.changed)
+	old := !info.Since.After(pg.changed)
 	pg.mu.Unlock()
 	if !ok || old || !info.Observed.IsValid() {
 		return

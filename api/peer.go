@@ -54,7 +54,8 @@ type peer struct {
 	since    atomic.Pointer[time.Time] // when the path in use was taken into use
 
 	mending     atomic.Bool  // punching anew: see mend
-	mendsFailed atomic.Int32 // in a row
+	mends       atomic.Int32 // begun
+	mendsFailed atomic.Int32 // the last ones
 
 	gossipWake chan struct{} // holds one token when news grew
 	newsMu     sync.Mutex

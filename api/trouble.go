@@ -18,6 +18,7 @@ const (
 	// Linux forgets a mapping 30 s after the last packet that was not answered.
 	mendTimeout = 4 * time.Second
 	quietTime   = 33 * time.Second
+	quietYield  = time.Second     // the peer with the larger ID lets the other one call: one is to open its NAT before the other sends
 	quietSlack  = 2 * time.Second // for meeting before the link begins anew without it
 	maxMends    = 4               // failures in a row to mend a link, after which it ends
 )
@@ -92,6 +93,7 @@ func (p *peer) mend() {
 	if !p.mending.CompareAndSwap(false, true) {
 		return
 	}
+	mends := p.mends.Add(1)
 	p.link.Quiet(mendTimeout) // the puncher knows better what to send when
 	err := p.pg.punch(p.ctx, p.link, mendTimeout)
 	p.mending.Store(false)
@@ -106,11 +108,15 @@ func (p *peer) mend() {
 		return
 	}
 	p.link.Quiet(quietTime + quietSlack)
-	pause := time.NewTimer(quietTime)
+	wait := quietTime
+	if p.pg.ID().Compare(p.id) > 0 {
+		wait += quietYield
+	}
+	pause := time.NewTimer(wait)
 	defer pause.Stop()
 	select {
 	case <-pause.C:
-		if p.mendsFailed.Load() == failed { // nothing was tried meanwhile
+		if p.mends.Load() == mends { // nothing was tried meanwhile
 			p.pg.meetAgain(p.link)
 		}
 	case <-p.ctx.Done():
