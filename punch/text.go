@@ -23,6 +23,9 @@ func (r Record) String() string {
 		b.WriteString("\n")
 		r.table(&b)
 	}
+	if a := r.advice(); a != "" {
+		fmt.Fprintf(&b, "\nwhat may help: %s", a)
+	}
 	return b.String()
 }
 
