@@ -22,6 +22,8 @@ type handshakeConfig struct {
 	secret   *[32]byte // of the room, nil when it has none
 	rand     io.Reader // nil means crypto/rand
 	cipher   suite     // what an initiator names; zero means the faster one here
+
+	fullAnswer bool // of a responder: the answer has the size of the first message
 }
 
 // established is the outcome of a handshake. The responder must not act on it before a data packet opens under its

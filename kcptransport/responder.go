@@ -107,6 +107,18 @@ func (p *pendingResponder) answerHeader() answerHeader {
 	return answerHeader{kind: kind, version: protocolVersion, sender: p.index, receiver: p.header.sender}
 }
 
+// payloadSize returns how large the answer's payload is at least. A full answer has the size of the first message: who reads
+// it knows that the path carries such packets both ways, and so does who is then sent a data packet.
+func (p *pendingResponder) payloadSize() int {
+	switch {
+	case !p.cfg.fullAnswer:
+		return 0
+	case p.header.kind == typeIK1:
+		return firstSize - answerHeaderSize - 32 - aeadTagSize
+	}
+	return firstSize - answerHeaderSize - 32 - (32 + aeadTagSize) - aeadTagSize
+}
+
 // answerIK reads IK1 and writes IK2.
 func (p *pendingResponder) answerIK(packet []byte, hello helloFunc) ([]byte, *established, error) {
 	state, payload, err := p.readFirst(packet)
@@ -124,7 +136,7 @@ func (p *pendingResponder) answerIK(packet []byte, hello helloFunc) ([]byte, *es
 		return nil, nil, fmt.Errorf("kcptransport: handshake: %w", err)
 	}
 	header := p.answerHeader().append(nil)
-	answer, cs1, cs2, err := state.WriteMessage(header, appendPayload(nil, header, p.hello, 0))
+	answer, cs1, cs2, err := state.WriteMessage(header, appendPayload(nil, header, p.hello, p.payloadSize()))
 	if err != nil {
 		return nil, nil, errHandshakeAuth
 	}
@@ -144,7 +156,7 @@ func (p *pendingResponder) answerXX() (*noise.HandshakeState, []byte, error) {
 		return nil, nil, errHandshakePacket
 	}
 	header := p.answerHeader().append(nil)
-	answer, _, _, err := state.WriteMessage(header, appendPayload(nil, header, p.hello, 0))
+	answer, _, _, err := state.WriteMessage(header, appendPayload(nil, header, p.hello, p.payloadSize()))
 	if err != nil {
 		return nil, nil, errHandshakeAuth
 	}

@@ -107,7 +107,9 @@ func (h *handshaker) first(now time.Time, p *inPacket, proven bool) {
 		return
 	}
 	r := &responding{key: key, index: index, began: now}
-	r.answer, r.pending, err = respond(h.cfg, b, index, func(peer PeerID, theirs *Hello) Hello {
+	cfg := h.cfg
+	cfg.fullAnswer = p.signal == nil // an introducer's line is no path of ours
+	r.answer, r.pending, err = respond(cfg, b, index, func(peer PeerID, theirs *Hello) Hello {
 		if theirs == nil {
 			r.local = h.newID()
 		} else {
