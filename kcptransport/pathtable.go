@@ -301,9 +301,10 @@ func (t *pathTable) meet(now time.Time, p Path) *pathEntry {
 	if e == nil {
 		return nil
 	}
-	e.probeAt, e.reason, e.twin = now, ReasonSource, true
+	e.probeAt, e.reason = now, ReasonSource
 	if old := t.inUse; old != nil {
-		e.srtt, e.rttVar = old.srtt, old.rttVar // a guess, for how long to wait
+		e.twin = now.Sub(old.heardAt) < firstTrouble // later on others punch, and what comes at a wrong time spoils that
+		e.srtt, e.rttVar = old.srtt, old.rttVar      // a guess, for how long to wait
 		since := now
 		if !old.waiting.IsZero() { // something is unanswered there already
 			since = old.waiting

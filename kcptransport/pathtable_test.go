@@ -293,7 +293,7 @@ func TestPathTableBounds(t *testing.T) {
 			}
 			tt.wantInUse(testPath(1))
 		}
-		limit := maxTries * (newPathBurst + int(tt.now.Sub(began)/newPathRefill) + 1)
+		limit := (maxTries + 1) * (newPathBurst + int(tt.now.Sub(began)/newPathRefill) + 1)
 		if newProbes > limit {
 			rt.Fatalf("%d probes to unknown sources in %v, want at most %d", newProbes, tt.now.Sub(began), limit)
 		}
