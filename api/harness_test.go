@@ -65,6 +65,14 @@ func (w *world) public(change ...func(*Config)) *node {
 
 // behind starts a node behind a NAT.
 func (w *world) behind(nat netsim.NAT, change ...func(*Config)) *node {
+	h, router := w.home(nat)
+	n := w.start(h, change)
+	n.router = router
+	return n
+}
+
+// home makes a host behind a NAT.
+func (w *world) home(nat netsim.NAT) (*netsim.Host, *netsim.Router) {
 	w.places++
 	name := fmt.Sprint("home", w.places)
 	home := w.net.NewSegment(name)
@@ -72,26 +80,38 @@ func (w *world) behind(nat netsim.NAT, change ...func(*Config)) *node {
 		Outside: w.net.Internet(), OutsideAddrs: []netip.Addr{netip.AddrFrom4([4]byte{20, 0, 1, byte(w.places)})},
 		Inside: home, NAT: nat, Link: netsim.Link{Hops: 2},
 	})
-	h := w.net.NewHost(name, home, w.link, netip.AddrFrom4([4]byte{192, 168, byte(w.places), 2}))
-	n := w.start(h, change)
-	n.router = router
-	return n
+	return w.net.NewHost(name, home, w.link, netip.AddrFrom4([4]byte{192, 168, byte(w.places), 2})), router
 }
 
-func (w *world) start(h *netsim.Host, change []func(*Config)) *node {
+func presets(name string) netsim.NAT { return netsim.Presets[name] }
+
+// config returns how to start a playground on a new host behind a NAT.
+func (w *world) config(nat netsim.NAT) Config {
+	h, _ := w.home(nat)
+	return w.configOn(h)
+}
+
+func (w *world) configOn(h *netsim.Host) Config {
 	w.t.Helper()
 	conn, err := h.ListenUDP(netip.MustParseAddrPort("[::]:7337"))
 	if err != nil {
 		w.t.Fatal(err)
 	}
-	n := &node{w: w, host: h}
-	cfg := Config{
+	return Config{
 		App: "test", Conn: conn, Identity: testIdentity(byte(w.places)), STUN: []string{},
-		LocalAddrs: h.Addrs, Rand: seeded.New([32]byte{byte(w.places)}), OnEvent: n.onEvent,
+		LocalAddrs: h.Addrs, Rand: seeded.New([32]byte{byte(w.places)}),
 	}
+}
+
+func (w *world) start(h *netsim.Host, change []func(*Config)) *node {
+	w.t.Helper()
+	n := &node{w: w, host: h}
+	cfg := w.configOn(h)
+	cfg.OnEvent = n.onEvent
 	for _, c := range change {
 		c(&cfg)
 	}
+	var err error
 	n.Playground, err = Start(w.t.Context(), cfg)
 	if err != nil {
 		w.t.Fatal(err)

@@ -24,7 +24,7 @@ const (
 	minCost    = 8 << 10         // a request counts at least this much of the window
 	someone    = 2               // sources asked for the manifest at once
 	patience   = 3 * time.Second // with these, before one more is asked
-	reasons    = 5               // sources named when none was of use
+	maxReasons = 5               // sources named when none was of use
 )
 
 // fetcher is one Fetch. Its loop owns everything here; conns tell it events.
@@ -115,6 +115,9 @@ func (f *fetcher) loop(ctx context.Context) error {
 		timer.Reset(f.next(now).Sub(now))
 		select {
 		case <-ctx.Done():
+			if why := f.reasons(); why != "" {
+				return fmt.Errorf("%w: %s", ctx.Err(), why)
+			}
 			return ctx.Err()
 		case e := <-f.events:
 			if err := f.handle(ctx, e); err != nil {
@@ -181,16 +184,22 @@ func (f *fetcher) hopeless(now time.Time) error {
 	if f.cfg.GiveUpAfter <= 0 || now.Sub(f.useful) < f.cfg.GiveUpAfter {
 		return nil
 	}
+	why := f.reasons()
+	if why == "" {
+		why = "nobody who may have it is connected"
+	}
+	return fmt.Errorf("%w for %v: %s", ErrNoSource, f.cfg.GiveUpAfter, why)
+}
+
+// reasons tells why sources were of no use, "" when nothing is known of that.
+func (f *fetcher) reasons() string {
 	var why []string
 	for _, s := range f.order {
-		if s.why != nil && len(why) < reasons {
+		if s.why != nil && len(why) < maxReasons {
 			why = append(why, fmt.Sprintf("%s: %v", s.id.Short(), s.why))
 		}
 	}
-	if len(why) == 0 {
-		why = []string{"nobody who may have it is connected"}
-	}
-	return fmt.Errorf("%w for %v: %s", ErrNoSource, f.cfg.GiveUpAfter, strings.Join(why, "; "))
+	return strings.Join(why, "; ")
 }
 
 // poll asks which peers may be sources now.
