@@ -9,6 +9,7 @@ import (
 const (
 	minDwell     = 2 * time.Second      // between two changes for the sake of speed
 	minRTTGain   = 5 * time.Millisecond // a path this much faster, and a fifth, is worth a change
+	nearGain     = time.Millisecond     // that an address of the local network is worth: no router has work with it
 	suspectGrace = 10 * time.Millisecond
 )
 
@@ -24,7 +25,7 @@ type pathView struct {
 // of the one in use or -1, since when that is so. When the answer depends on time to pass, again is when to ask anew.
 //
 // It is reluctant: a path in use that works is left for a direct one if it is relayed, otherwise only for one that is
-// clearly faster, and not twice within two seconds. A path in use that is suspected gets the time of a round trip to
+// clearly faster, or as fast and in the local network, and not twice within two seconds. A path in use that is suspected gets the time of a round trip to
 // answer before another one that works takes over.
 func choosePath(paths []pathView, inUse int, since, now time.Time) (choice int, again time.Time) {
 	best := -1
@@ -57,7 +58,7 @@ func choosePath(paths []pathView, inUse int, since, now time.Time) (choice int, 
 	if paths[best].path.Direct() != current.path.Direct() {
 		return best, time.Time{}
 	}
-	if !muchFaster(paths[best].rtt, current.rtt) {
+	if !muchFaster(paths[best].rtt, current.rtt) && !nearer(paths[best], current) {
 		return inUse, time.Time{}
 	}
 	if at := since.Add(minDwell); now.Before(at) {
@@ -71,7 +72,7 @@ func choosePath(paths []pathView, inUse int, since, now time.Time) (choice int, 
 func comparePaths(a, b pathView) int {
 	return cmp.Or(
 		compareBool(b.path.Direct(), a.path.Direct()),
-		cmp.Compare(rttOrLong(a.rtt), rttOrLong(b.rtt)),
+		cmp.Compare(a.length(), b.length()),
 		a.path.Addr.Compare(b.path.Addr),
 		cmp.Compare(a.path.Circuit, b.path.Circuit),
 	)
@@ -87,11 +88,23 @@ func compareBool(a, b bool) int {
 	return -1
 }
 
-func rttOrLong(d time.Duration) time.Duration {
-	if d == 0 {
+// length is the round trip as far as it tells of how good a path is.
+func (p pathView) length() time.Duration {
+	switch {
+	case p.rtt == 0:
 		return time.Hour
+	case p.near():
+		return p.rtt - nearGain
 	}
-	return d
+	return p.rtt
+}
+
+// near reports whether a path stays in the local network, as far as addresses tell (RFC 1918, RFC 4193).
+func (p pathView) near() bool { return p.path.Direct() && p.path.Addr.Addr().IsPrivate() }
+
+// nearer reports whether a is worth leaving b for, because it spares a router the work and is no slower.
+func nearer(a, b pathView) bool {
+	return a.near() && !b.near() && a.rtt > 0 && b.rtt > 0 && a.length() <= b.length()
 }
 
 // muchFaster reports whether a path with round trip a is worth leaving one with b.

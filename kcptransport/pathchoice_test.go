@@ -19,6 +19,9 @@ func drawPaths(t *rapid.T) []pathView {
 	list := make([]pathView, n)
 	for i := range list {
 		list[i] = pathView{path: testPath(byte(i + 1)), works: rapid.Bool().Draw(t, "works")}
+		if rapid.Bool().Draw(t, "near") {
+			list[i].path.Addr = netip.AddrPortFrom(netip.AddrFrom4([4]byte{192, 168, 0, byte(i + 1)}), 7337)
+		}
 		list[i].path.Circuit = rapid.Uint32Range(0, 1).Draw(t, "circuit")
 		list[i].rtt = time.Duration(rapid.IntRange(0, 300).Draw(t, "ms")) * time.Millisecond
 		if rapid.IntRange(0, 2).Draw(t, "suspect") == 0 {
@@ -65,7 +68,7 @@ func TestChoosePathProperties(t *testing.T) {
 		}
 		if inUse >= 0 && choice != inUse && works(list[inUse]) {
 			a, b := list[inUse], list[choice]
-			if a.path.Direct() && (!b.path.Direct() || !muchFaster(b.rtt, a.rtt)) {
+			if a.path.Direct() && (!b.path.Direct() || !muchFaster(b.rtt, a.rtt) && !nearer(b, a)) {
 				t.Fatalf("left a direct path that works (%v) for %v", a, b)
 			}
 		}
@@ -111,6 +114,10 @@ func TestChoosePathNeverFlaps(t *testing.T) {
 func TestChoosePath(t *testing.T) {
 	ms := func(n int) time.Duration { return time.Duration(n) * time.Millisecond }
 	view := func(n byte, rtt int) pathView { return pathView{path: testPath(n), works: true, rtt: ms(rtt)} }
+	near := func(v pathView) pathView {
+		v.path.Addr = netip.MustParseAddrPort("192.168.1.9:7337")
+		return v
+	}
 	relayed := func(v pathView) pathView { v.path.Circuit = 1; return v }
 	suspect := func(v pathView, ago int) pathView { v.suspect = testStart.Add(-ms(ago)); return v }
 	tests := []struct {
@@ -131,6 +138,10 @@ func TestChoosePath(t *testing.T) {
 		{"clearly faster", []pathView{view(1, 50), view(2, 30)}, 0, 9999, 1, 0},
 		{"clearly faster, just changed", []pathView{view(1, 50), view(2, 30)}, 0, 500, 0, 1500},
 		{"faster on a LAN", []pathView{view(1, 3), view(2, 1)}, 0, 9999, 0, 0},
+		{"as fast and near", []pathView{view(1, 3), near(view(2, 4))}, 0, 9999, 1, 0},
+		{"as fast and near, just changed", []pathView{view(1, 3), near(view(2, 3))}, 0, 500, 0, 1500},
+		{"near, but slower", []pathView{view(1, 3), near(view(2, 5))}, 0, 9999, 0, 0},
+		{"near stays", []pathView{near(view(1, 4)), view(2, 2)}, 0, 9999, 0, 0},
 		{"unmeasured", []pathView{view(1, 50), view(2, 0)}, 0, 9999, 0, 0},
 		{"suspect gets its round trip", []pathView{suspect(view(1, 40), 20), view(2, 90)}, 0, 0, 0, 40},
 		{"suspect loses then", []pathView{suspect(view(1, 40), 61), view(2, 90)}, 0, 0, 1, 0},
