@@ -67,12 +67,13 @@ func choosePath(paths []pathView, inUse int, since, now time.Time) (choice int, 
 	return best, time.Time{}
 }
 
-// comparePaths orders paths that work, the best first: direct ones, then by round trip, then by address so that the
-// order is total.
+// comparePaths orders paths that work, the best first: direct ones, then by round trip, then near ones, then by address so
+// that the order is total.
 func comparePaths(a, b pathView) int {
 	return cmp.Or(
 		compareBool(b.path.Direct(), a.path.Direct()),
 		cmp.Compare(a.length(), b.length()),
+		compareBool(b.near(), a.near()),
 		a.path.Addr.Compare(b.path.Addr),
 		cmp.Compare(a.path.Circuit, b.path.Circuit),
 	)
