@@ -217,7 +217,11 @@ func (k *linkLoop) troubleAt() time.Time {
 		return time.Time{}
 	}
 	first := max(firstTrouble, 4*k.paths.rtt())
-	if k.troubles == 0 {
+	switch {
+	case k.troubles > 0:
+	case k.networked.After(k.paths.heardAt): // then silence has a likely reason
+		return k.networked.Add(k.paths.rtt()*5/4 + suspectGrace)
+	default:
 		return k.paths.askedAt.Add(first)
 	}
 	return k.troubledAt.Add(min(first<<min(k.troubles-1, 16), troublePause))
@@ -344,7 +348,9 @@ func (k *linkLoop) met(now time.Time, m sessionMessage) {
 	k.quietUntil = time.Time{}
 	if k.ep.cfg.OnMet != nil {
 		k.quiet(now.Add(quietMeeting))
-		k.ep.callbacks.Go(func() { k.ep.cfg.OnMet(k.link) })
+		k.ready = append(k.ready, func() { // when the link shows that its path is in doubt
+			k.ep.callbacks.Go(func() { k.ep.cfg.OnMet(k.link) })
+		})
 	}
 }
 

@@ -29,8 +29,8 @@ func TestMain(m *testing.M) { leaks.VerifyTestMain(m) }
 
 const (
 	sendTimeout = 40 * time.Second
-	calmTime    = 3 * time.Minute // after the last fault began, until everything must work
-	settleTime  = 4 * time.Minute // after the last fault began, until nobody talks any more
+	calmTime    = 5 * time.Minute // after the last fault began, until everything must work: a minute of it, and all tries to mend a link
+	settleTime  = 6 * time.Minute // after the last fault began, until nobody talks any more
 	grace       = 5 * time.Second // for a message to be handled after it was taken in
 )
 

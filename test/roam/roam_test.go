@@ -42,6 +42,10 @@ var stories = []story{
 	}, roaming},
 	{"one side moves and is not told", "full-cone", func(w *world, _ *rand.Rand) { w.move(w.nodes[0], w.rtt) }, roaming},
 	{"one side moves, the other filters", "port-restricted", func(w *world, _ *rand.Rand) { w.move(w.nodes[0], w.rtt) }, nil},
+	{"one side moves and is told, the other filters", "port-restricted", func(w *world, _ *rand.Rand) {
+		w.move(w.nodes[0], w.rtt)
+		w.nodes[0].ep.NetworkChanged()
+	}, nil},
 	{"both NATs forget", "port-restricted", func(w *world, _ *rand.Rand) {
 		w.forget(w.nodes[0])
 		w.forget(w.nodes[1])
