@@ -5,6 +5,7 @@ import (
 	"errors"
 	"flag"
 	"fmt"
+	"math"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -63,8 +64,12 @@ func checkShare(t *testing.T, a, b string, c scenario.Cell) {
 	if scenario.TakesEarly(a) || scenario.TakesEarly(b) {
 		want = wantDirectLinux
 	}
-	if share := float64(c.Direct) / float64(c.Runs); share < want {
-		t.Errorf("direct in %.2f %%, want %.1f %%", 100*share, 100*want)
+	allowed := (1 - want) * float64(c.Runs)
+	if want == wantDirectLinux {
+		allowed = math.Ceil(allowed) // in few runs one opener may be lost, and the port with it
+	}
+	if failed := c.Runs - c.Direct; float64(failed) > allowed {
+		t.Errorf("%d of %d are not direct, want %.1f %%", failed, c.Runs, 100*want)
 	}
 }
 
