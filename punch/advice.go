@@ -24,7 +24,6 @@ func (r Record) advice() string {
 // seenFromOutside reports whether a side told an address that more than itself knows, or a host's public one.
 func seenFromOutside(candidates []Told) bool {
 	return slices.ContainsFunc(candidates, func(c Told) bool {
-		a := c.Addr.Addr().Unmap()
-		return c.Type != kcptransport.Host.String() || a.IsGlobalUnicast() && !a.IsPrivate()
+		return c.Type != kcptransport.Host.String() || !Private(c.Addr.Addr().Unmap())
 	})
 }
