@@ -74,24 +74,20 @@ func (w *world) behind(nat netsim.NAT, change ...func(*Config)) *node {
 // home makes a host behind a NAT.
 func (w *world) home(nat netsim.NAT) (*netsim.Host, *netsim.Router) {
 	w.places++
-	name := fmt.Sprint("home", w.places)
-	home := w.net.NewSegment(name)
-	router := w.net.NewRouter(name, netsim.RouterConfig{
-		Outside: w.net.Internet(), OutsideAddrs: []netip.Addr{netip.AddrFrom4([4]byte{20, 0, 1, byte(w.places)})},
-		Inside: home, NAT: nat, Link: netsim.Link{Hops: 2},
+	home, router := w.network(w.net.Internet(), fmt.Sprint("20.0.1.", w.places), nat, netsim.Link{Hops: 2})
+	return w.net.NewHost(fmt.Sprint("home", w.places), home, w.link, netip.AddrFrom4([4]byte{192, 168, byte(w.places), 2})), router
+}
+
+// network makes a network behind a router with a NAT.
+func (w *world) network(outside *netsim.Segment, addr string, nat netsim.NAT, link netsim.Link) (*netsim.Segment, *netsim.Router) {
+	inside := w.net.NewSegment("network behind " + addr)
+	return inside, w.net.NewRouter("router "+addr, netsim.RouterConfig{
+		Outside: outside, OutsideAddrs: []netip.Addr{netip.MustParseAddr(addr)}, Inside: inside, NAT: nat, Link: link,
 	})
-	return w.net.NewHost(name, home, w.link, netip.AddrFrom4([4]byte{192, 168, byte(w.places), 2})), router
 }
 
-func presets(name string) netsim.NAT { return netsim.Presets[name] }
-
-// config returns how to start a playground on a new host behind a NAT.
-func (w *world) config(nat netsim.NAT) Config {
-	h, _ := w.home(nat)
-	return w.configOn(h)
-}
-
-func (w *world) configOn(h *netsim.Host) Config {
+// config returns how to start a playground on a host.
+func (w *world) config(h *netsim.Host) Config {
 	w.t.Helper()
 	conn, err := h.ListenUDP(netip.MustParseAddrPort("[::]:7337"))
 	if err != nil {
@@ -106,7 +102,7 @@ func (w *world) configOn(h *netsim.Host) Config {
 func (w *world) start(h *netsim.Host, change []func(*Config)) *node {
 	w.t.Helper()
 	n := &node{w: w, host: h}
-	cfg := w.configOn(h)
+	cfg := w.config(h)
 	cfg.OnEvent = n.onEvent
 	for _, c := range change {
 		c(&cfg)

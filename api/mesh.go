@@ -192,7 +192,7 @@ func (c *contactState) failed(now time.Time, random uint64) {
 func (pg *Playground) contactMoved(id kcptransport.PeerID, now time.Time) {
 	if c := pg.contacts[id]; c != nil && !c.trying {
 		c.fails, c.next = 0, now
-		if again := c.tried.Add(contactFirst); !c.tried.IsZero() && again.After(now) {
+		if again := c.tried.Add(contactFirst); again.After(now) {
 			c.next = again
 		}
 	}

@@ -28,8 +28,8 @@ func (pg *Playground) watchNetwork() {
 // NetworkChanged tells the node that it is in another network now: an address
 // came or went, or the machine slept. Every path is probed anew, STUN servers
 // are asked again, and a second later peers that could not be reached are
-// tried. A node with a socket of its own (no [Config.Conn]) notices by itself, within a second
-// on Linux and 5 to 15 elsewhere. It does not wait for anything.
+// tried. A node with a socket of its own (no [Config.Conn]) notices by itself,
+// within a second on Linux and 5 to 15 elsewhere. It does not wait for anything.
 func (pg *Playground) NetworkChanged() {
 	if pg.ctx.Err() != nil {
 		return
@@ -37,15 +37,13 @@ func (pg *Playground) NetworkChanged() {
 	now := time.Now()
 	pg.mu.Lock()
 	pg.changed = now
-	pg.mu.Unlock()
-	pg.gather.Reset() // what peers saw until now counts no more: see observe
-	pg.ep.NetworkChanged()
-	wake(pg.stunWake)
-	pg.mu.Lock()
 	for _, c := range pg.contacts {
 		c.fails, c.next = 0, now.Add(settled)
 	}
 	pg.mu.Unlock()
+	pg.gather.Reset() // what peers saw until now counts no more: see observe
+	pg.ep.NetworkChanged()
+	wake(pg.stunWake)
 	pg.wakeMesh()
 	time.AfterFunc(reobserve, pg.wakeMesh) // peers have told by then at which address they see us
 }

@@ -6,6 +6,8 @@ import (
 	"strings"
 	"testing"
 	"time"
+
+	"github.com/2xppg/xppg/netsim"
 )
 
 // Two people chat behind NATs; the one whose input ends leaves, and so does the one whose context ends.
@@ -17,7 +19,8 @@ func TestQuickChat(t *testing.T) {
 			c = NewQuickChat(name)
 			in, typed := io.Pipe()
 			c.Input, c.Output = in, io.Discard
-			c.Config = w.config(presets("port-restricted"))
+			home, _ := w.home(netsim.Presets["port-restricted"])
+			c.Config = w.config(home)
 			c.OnMessage(func(from, text string) { got <- name + " hears " + from[:strings.Index(from, " ")] + " say " + text })
 			if err := c.Connect(meeting.addr); err != nil {
 				t.Fatal(err)

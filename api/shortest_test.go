@@ -21,15 +21,10 @@ func (w *world) hostIn(s *netsim.Segment, link netsim.Link, addrs ...string) *no
 	return w.start(w.net.NewHost(fmt.Sprint("node", w.places), s, link, ips...), []func(*Config){noMesh})
 }
 
-// network makes a network behind a router with a NAT, two hops from the one outside.
-func (w *world) network(outside *netsim.Segment, public string, nat netsim.NAT) *netsim.Segment {
-	inside := w.net.NewSegment("inside of " + public)
-	cfg := netsim.RouterConfig{Outside: outside, Inside: inside, NAT: nat, Link: netsim.Link{Delay: 5 * time.Millisecond, Hops: 2}}
-	if public != "" {
-		cfg.OutsideAddrs = []netip.Addr{netip.MustParseAddr(public)}
-	}
-	w.net.NewRouter("router "+public, cfg)
-	return inside
+// inside makes a network behind a router with a NAT, two hops and 5 ms from the one outside.
+func (w *world) inside(outside *netsim.Segment, addr string, nat netsim.NAT) *netsim.Segment {
+	s, _ := w.network(outside, addr, nat, netsim.Link{Delay: 5 * time.Millisecond, Hops: 2})
+	return s
 }
 
 // Two nodes of one network use their addresses there, whatever else would do: a NAT that hairpins, or IPv6.
@@ -42,33 +37,33 @@ func TestShortestPath(t *testing.T) {
 		rtt   time.Duration // at most
 	}{
 		"one network": {func(w *world) (a, b *node) {
-			home := w.network(w.net.Internet(), "20.0.5.1", deaf)
+			home := w.inside(w.net.Internet(), "20.0.5.1", deaf)
 			return w.hostIn(home, lan, "192.168.1.2"), w.hostIn(home, lan, "192.168.1.3")
 		}, "192.168.1.", 4 * time.Millisecond},
 		"one network whose NAT hairpins": {func(w *world) (a, b *node) {
-			home := w.network(w.net.Internet(), "20.0.5.1", hairpinning)
+			home := w.inside(w.net.Internet(), "20.0.5.1", hairpinning)
 			return w.hostIn(home, lan, "192.168.1.2"), w.hostIn(home, lan, "192.168.1.3")
 		}, "192.168.1.", 4 * time.Millisecond},
 		"two networks of one carrier that hairpins": {func(w *world) (a, b *node) {
-			carrier := w.network(w.net.Internet(), "20.0.5.1", hairpinning)
-			one, two := w.network(carrier, "100.64.0.2", deaf), w.network(carrier, "100.64.0.3", deaf)
+			carrier := w.inside(w.net.Internet(), "20.0.5.1", hairpinning)
+			one, two := w.inside(carrier, "100.64.0.2", deaf), w.inside(carrier, "100.64.0.3", deaf)
 			return w.hostIn(one, lan, "192.168.1.2"), w.hostIn(two, lan, "192.168.1.3")
 		}, "20.0.5.1:", 40 * time.Millisecond},
 		"two networks of one carrier that does not": {func(w *world) (a, b *node) {
-			carrier := w.network(w.net.Internet(), "20.0.5.1", deaf)
-			one, two := w.network(carrier, "100.64.0.2", deaf), w.network(carrier, "100.64.0.3", deaf)
+			carrier := w.inside(w.net.Internet(), "20.0.5.1", deaf)
+			one, two := w.inside(carrier, "100.64.0.2", deaf), w.inside(carrier, "100.64.0.3", deaf)
 			return w.hostIn(one, lan, "192.168.1.2"), w.hostIn(two, lan, "192.168.1.3")
 		}, "", 0},
 		"a stranger has the other's address here": {func(w *world) (a, b *node) {
-			one := w.network(w.net.Internet(), "20.0.5.1", deaf)
-			two := w.network(w.net.Internet(), "20.0.5.2", deaf)
+			one := w.inside(w.net.Internet(), "20.0.5.1", deaf)
+			two := w.inside(w.net.Internet(), "20.0.5.2", deaf)
 			w.hostIn(one, lan, "192.168.1.3")
 			w.hostIn(two, lan, "192.168.1.2")
 			return w.hostIn(one, lan, "192.168.1.2"), w.hostIn(two, lan, "192.168.1.3")
 		}, "20.0.5.", 24 * time.Millisecond},
 		"firewalls for IPv6, and NATs that let nothing through": {func(w *world) (a, b *node) {
-			one := w.network(w.net.Internet(), "20.0.5.1", netsim.Presets["symmetric"])
-			two := w.network(w.net.Internet(), "20.0.5.2", netsim.Presets["symmetric"])
+			one := w.inside(w.net.Internet(), "20.0.5.1", netsim.Presets["symmetric"])
+			two := w.inside(w.net.Internet(), "20.0.5.2", netsim.Presets["symmetric"])
 			return w.hostIn(one, lan, "192.168.1.2", "2001:db8:1::2"), w.hostIn(two, lan, "192.168.1.3", "2001:db8:2::3")
 		}, "[2001:db8:", 24 * time.Millisecond},
 	} {
@@ -117,7 +112,6 @@ func TestShortestPath(t *testing.T) {
 func TestBrokenFamily(t *testing.T) {
 	for _, addrs := range []string{"20.0.0.1:7337", "20.0.0.1:7337 [2001:db8:dead::1]:7337", "[2001:db8::1]:7337 20.0.0.77:7337"} {
 		inWorld(t, func(t *testing.T, w *world) {
-			w.hostIn(w.net.Internet(), w.link, "20.0.0.2", "2001:db8::2")
 			b := w.hostIn(w.net.Internet(), w.link, "20.0.0.1", "2001:db8::1")
 			a := w.hostIn(w.net.Internet(), w.link, "20.0.0.3", "2001:db8::3")
 			ticket := Ticket{Contact: Contact{Peer: b.ID(), Addrs: parseAddrs(strings.Fields(addrs)...)}}

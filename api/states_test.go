@@ -8,6 +8,7 @@ import (
 
 	"github.com/fxamacker/cbor/v2"
 
+	"github.com/2xppg/xppg/netsim"
 	"github.com/2xppg/xppg/state"
 )
 
@@ -44,7 +45,7 @@ func words(m *state.Map, key string) []string {
 func TestState(t *testing.T) {
 	inWorld(t, func(t *testing.T, w *world) {
 		a := w.public()
-		b, c := w.behind(presets("port-restricted")), w.behind(presets("symmetric"))
+		b, c := w.behind(netsim.Presets["port-restricted"]), w.behind(netsim.Presets["symmetric"])
 		b.join(a.addr)
 		c.join(a.addr)
 		maps3 := []*state.Map{a.state("things"), b.state("things"), c.state("things")}

@@ -13,11 +13,8 @@ import (
 func (n *node) move(outside string) { n.moveBehind(outside, "port-restricted") }
 
 func (n *node) moveBehind(outside, nat string) {
-	home := n.w.net.NewSegment("home at " + outside)
-	n.router = n.w.net.NewRouter("router at "+outside, netsim.RouterConfig{
-		Outside: n.w.net.Internet(), OutsideAddrs: []netip.Addr{netip.MustParseAddr(outside)},
-		Inside: home, NAT: netsim.Presets[nat], Link: netsim.Link{Hops: 2},
-	})
+	var home *netsim.Segment
+	home, n.router = n.w.network(n.w.net.Internet(), outside, netsim.Presets[nat], netsim.Link{Hops: 2})
 	n.host.Move(home, netip.MustParseAddr("10.0.0.5"))
 	n.NetworkChanged()
 }

@@ -219,12 +219,11 @@ func (k *linkLoop) troubleAt() time.Time {
 	first := max(firstTrouble, 4*k.paths.rtt())
 	switch {
 	case k.troubles > 0:
+		return k.troubledAt.Add(min(first<<min(k.troubles-1, 16), troublePause))
 	case k.networked.After(k.paths.heardAt): // then silence has a likely reason
 		return k.networked.Add(k.paths.rtt()*5/4 + suspectGrace)
-	default:
-		return k.paths.askedAt.Add(first)
 	}
-	return k.troubledAt.Add(min(first<<min(k.troubles-1, 16), troublePause))
+	return k.paths.askedAt.Add(first)
 }
 
 func (k *linkLoop) troubleStep(now time.Time) {

@@ -25,8 +25,8 @@ type pathView struct {
 // of the one in use or -1, since when that is so. When the answer depends on time to pass, again is when to ask anew.
 //
 // It is reluctant: a path in use that works is left for a direct one if it is relayed, otherwise only for one that is
-// clearly faster, or as fast and in the local network, and not twice within two seconds. A path in use that is suspected gets the time of a round trip to
-// answer before another one that works takes over.
+// clearly faster, or as fast and in the local network, and not twice within two seconds. A path in use that is suspected
+// gets the time of a round trip to answer before another one that works takes over.
 func choosePath(paths []pathView, inUse int, since, now time.Time) (choice int, again time.Time) {
 	best := -1
 	for i, p := range paths {

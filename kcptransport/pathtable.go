@@ -368,9 +368,9 @@ func (t *pathTable) leaving() bool {
 // networkChanged doubts everything: our own address is another one now, perhaps. Probes of full size show the peer
 // where we are, at once and on all paths.
 func (t *pathTable) networkChanged(now time.Time) {
-	t.doubtAll(now, ReasonNetwork)
 	for _, e := range t.paths {
 		if !e.validated.IsZero() {
+			t.doubt(now, now, e, ReasonNetwork)
 			e.probeAt, e.padNext, e.twin, e.tries = now, true, true, 0
 		}
 	}

@@ -120,8 +120,8 @@ func (e *NoAnswerError) Timeout() bool { return true }
 
 // Punch looks for a direct path until the link uses one that works, which it returns at once if it is so already. Both
 // sides of the link call it at the same time: as soon as the handshake is done, which is when Dial and Accept return, or
-// [kcptransport.Config].OnMet is called for a link whose path has failed. Without a
-// path in Config.Timeout the error is a [*NoAnswerError]; when the link or ctx ends before, it wraps their error.
+// [kcptransport.Config].OnMet is called for a link whose path has failed. Without a path in the time of Config and Options
+// the error is a [*NoAnswerError]; when the link or ctx ends before, it wraps their error.
 func (p *Puncher) Punch(ctx context.Context, link Link, o Options) (Result, error) {
 	r := newRun(p, link, o, time.Now())
 	info, err := r.loop(ctx)

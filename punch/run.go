@@ -20,8 +20,7 @@ type run struct {
 	targets map[netip.AddrPort]int // indices of record.Targets
 	seen    int                    // addresses that only came up by packets from there
 	record  Record
-
-	patience time.Duration // with a pair of NATs that should do
+	timeout time.Duration
 }
 
 const (
@@ -47,9 +46,12 @@ func newRun(p *Puncher, link Link, o Options, now time.Time) *run {
 		r.target(Target{Addr: c.Addr, Type: c.Type.String(), Note: c.class.note()})
 	}
 	r.planned = len(r.steps)
-	r.patience = p.cfg.Timeout
+	r.timeout = p.cfg.Timeout
 	if o.Timeout > 0 {
-		r.patience = min(r.patience, o.Timeout)
+		r.timeout = min(r.timeout, o.Timeout)
+	}
+	if r.record.Needs != NeedsNothing { // what is believed is often wrong, so it is tried, but those who wait want to know
+		r.timeout = min(r.timeout, DoubtfulTimeout)
 	}
 	return r
 }
@@ -77,7 +79,7 @@ func (r *run) loop(ctx context.Context) (kcptransport.PathInfo, error) {
 	}
 	r.publish(time.Now())
 	r.event(EventStarted, netip.AddrPort{})
-	deadline := time.NewTimer(r.timeout())
+	deadline := time.NewTimer(r.timeout)
 	defer deadline.Stop()
 	timer := time.NewTimer(r.next(0))
 	defer timer.Stop()
@@ -105,15 +107,6 @@ func (r *run) loop(ctx context.Context) (kcptransport.PathInfo, error) {
 			return kcptransport.PathInfo{}, fmt.Errorf("punch: peer %s: %w", r.record.Peer.Short(), context.Cause(ctx))
 		}
 	}
-}
-
-// timeout returns how long to try. What is believed of NATs is often wrong, so they are tried although it says no, but
-// not for long, as those who wait want to know.
-func (r *run) timeout() time.Duration {
-	if r.record.Needs != NeedsNothing {
-		return min(r.patience, DoubtfulTimeout)
-	}
-	return r.patience
 }
 
 // withPaths adds where the peer was heard before to what it told.

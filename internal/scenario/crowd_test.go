@@ -104,13 +104,13 @@ func TestCrowd(t *testing.T) {
 				punched(fmt.Sprint("caller ", i), a, link, began)
 			})
 		}
-		greedy, introducer := c.node(c.place())
+		_, introducer := c.node(c.place())
 		asked, refused := 0, 0
 		all.Go(func() {
 			<-start
 			for ; asked < 1000; asked++ {
 				all.Go(func() {
-					if greedy.knock(ctx, introducer, c.nodes[1].ep.ID()) {
+					if knock(ctx, introducer, c.nodes[1].ep.ID()) {
 						return
 					}
 					mu.Lock()
@@ -144,12 +144,10 @@ func TestCrowd(t *testing.T) {
 }
 
 // knock asks for an introduction and hangs up. It reports whether it was given.
-func (n *node) knock(ctx context.Context, introducer *kcptransport.Link, target kcptransport.PeerID) bool {
+func knock(ctx context.Context, introducer *kcptransport.Link, target kcptransport.PeerID) bool {
 	ctx, cancel := context.WithTimeout(ctx, 200*time.Millisecond)
 	defer cancel()
-	channel, err := relaymesh.Introduce(ctx, relaymesh.OpenerFunc(func(ctx context.Context, kind string) (relaymesh.Stream, error) {
-		return introducer.OpenStream(ctx, kind)
-	}), target)
+	channel, err := introduce(ctx, introducer, target)
 	if err == nil {
 		hangUp := context.AfterFunc(ctx, func() { _ = channel.Close() })
 		defer hangUp()

@@ -172,10 +172,7 @@ func (n *node) join(ctx context.Context, peer kcptransport.PeerID, addr netip.Ad
 
 // call opens a link to a peer by way of an introducer. The link has no path yet.
 func (n *node) call(ctx context.Context, introducer *kcptransport.Link, target kcptransport.PeerID) (*kcptransport.Link, error) {
-	opener := relaymesh.OpenerFunc(func(ctx context.Context, kind string) (relaymesh.Stream, error) {
-		return introducer.OpenStream(ctx, kind)
-	})
-	channel, err := relaymesh.Introduce(ctx, opener, target)
+	channel, err := introduce(ctx, introducer, target)
 	if err != nil {
 		return nil, err
 	}
@@ -187,6 +184,13 @@ func (n *node) call(ctx context.Context, introducer *kcptransport.Link, target k
 		err = fmt.Errorf("%w: %w", err, context.Cause(ctx))
 	}
 	return link, err
+}
+
+// introduce asks a peer to introduce us to another one.
+func introduce(ctx context.Context, introducer *kcptransport.Link, target kcptransport.PeerID) (*relaymesh.Channel, error) {
+	return relaymesh.Introduce(ctx, relaymesh.OpenerFunc(func(ctx context.Context, kind string) (relaymesh.Stream, error) {
+		return introducer.OpenStream(ctx, kind)
+	}), target)
 }
 
 // punch looks for a direct path on a link to a peer; both knew of each other at a time.
