@@ -10,9 +10,9 @@
 //	   |-- openers: die on the way ->X                                 |
 //	   |<--------------------------------- probes to all of A ---------|
 //	   |-- answers, and probes of its own ---------------------------->|  and the path is in use
-//	   |-- probes to all candidates of B, if none has come by then --->|
+//	   |-- probes to all candidates of B, if none has come for long -->|
 //
-// A's openers are probes with a time to live of 2 or 3 hops. They open A's NAT for B's probes, which open B's NAT for
+// A's openers are probes with a time to live of 3 hops: enough for two NATs of A's. They open these for B's probes, which open B's NAT for
 // A's. No probe reaches a NAT that was not opened before: a Linux router without a rule that drops unsolicited input
 // would take that as a connection of its own, and give the port that was told away. A probe that arrives from an address nobody told (a NAT with
 // address-dependent mapping) makes that address a candidate.

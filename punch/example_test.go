@@ -40,7 +40,7 @@ func Example() {
 	_ = accept
 }
 
-// The side that called waits half the round trip over the introducer, so that both begin at the same moment.
+// The side that called opens its own NATs with probes that go no farther, and then waits for the other side's.
 func ExamplePlan() {
 	steps := punch.Plan(punch.Observations{
 		Initiator: true,
@@ -50,14 +50,15 @@ func ExamplePlan() {
 			{Addr: netip.MustParseAddrPort("203.0.113.9:7337"), Type: kcptransport.ServerReflexive, Priority: 100},
 		},
 	})
-	for _, s := range steps[:4] {
+	for _, s := range steps[:5] {
 		fmt.Println(s.After, s.To, s.TTL)
 	}
 	// Output:
-	// 0s 203.0.113.9:7337 2
-	// 0s 192.168.1.5:7337 2
-	// 150ms 203.0.113.9:7337 0
-	// 150ms 192.168.1.5:7337 0
+	// 0s 203.0.113.9:7337 3
+	// 0s 192.168.1.5:7337 3
+	// 50ms 203.0.113.9:7337 3
+	// 50ms 192.168.1.5:7337 3
+	// 350ms 203.0.113.9:7337 0
 }
 
 func ExampleGatherer() {

@@ -26,13 +26,19 @@ type Step struct {
 
 // The bounds of a plan.
 const (
-	MaxSteps   = 300                   // probes
-	MaxTime    = 10 * time.Second      // from the first probe to the last
-	maxTargets = 32                    // addresses
-	maxLead    = 2 * time.Second       // that an introducer can make the initiator wait
-	patience   = 50 * time.Millisecond // with a peer that is slow to begin
-	burst      = 4                     // probes that leave together, as the first segments of a TCP connection do
+	MaxSteps   = 300                    // probes
+	MaxTime    = 10 * time.Second       // from the first probe to the last
+	maxTargets = 32                     // addresses
+	maxLead    = 2 * time.Second        // that an introducer can make the initiator wait
+	patience   = 50 * time.Millisecond  // with a peer that is slow to begin
+	resend     = 100 * time.Millisecond // more than a round trip: for the message that has it begin, when that is lost once
+	burst      = 4                      // probes that leave together, as the first segments of a TCP connection do
 	pace       = 5 * time.Millisecond
+
+	// Openers pass two NATs of our own: that of a home, and a carrier's or a second one at home, of which nothing tells
+	// when both keep the port. The third router lowers it to 0; so it has to be none of the other side's, which it is
+	// only if both are behind the same access router.
+	openerTTL = 3
 )
 
 // rounds are when every candidate is probed again, counted from the first round. The first pause is that between two
@@ -50,19 +56,22 @@ var rounds = []time.Duration{
 // A probe that reaches the other NAT before the other side has sent anything dies there at best; at worst it makes a
 // Linux router without a rule that drops unsolicited input give the port away that we hope to hit. So nobody's full
 // probes may be early. The side that answered the handshake learns that the other has its answer half a round trip
-// after that, and begins at once. By then the initiator's NAT is open for it: the initiator has sent one round of
-// openers, which die before they reach the other router. Its full probes can wait for the other side, whose probes it
-// answers as soon as they come; they are for the case that those are lost, and allow for a peer that is slow. They do
-// not wait when our port may move with the destination: then the other side needs to see the new one.
+// after that, and begins at once. By then the initiator's NAT is open for it: the initiator has sent openers, which die
+// before they reach the other router. Its full probes can wait for the other side, whose probes it answers as soon as
+// they come, and which end the waiting: see run.hasten. They are for the case that those are lost, and allow for a peer
+// that is slow, and for the loss of what tells it to begin: whoever knocks too early goes on knocking, and keeps what is
+// wrong alive. They do not wait when our port may move with the destination: then the other side needs to see the new
+// one.
 func Plan(o Observations) []Step {
 	targets := rank(o)
 	var steps []Step
 	start := time.Duration(0)
 	if o.Initiator && o.SignalRTT > 0 {
 		start = min(o.SignalRTT/2, maxLead)
-		steps = appendRound(steps, targets, 0, openerTTL(o.LocalNAT))
+		steps = appendRound(steps, targets, 0, openerTTL)
 		if !mayMove(o.LocalNAT) {
-			start = min(start+o.SignalRTT/2+patience, maxLead)
+			steps = appendRound(steps, targets, min(o.SignalRTT/2, patience), openerTTL)
+			start = min(2*o.SignalRTT+patience+resend, maxLead)
 		}
 	}
 	for _, r := range rounds {
@@ -74,16 +83,6 @@ func Plan(o Observations) []Step {
 // mayMove reports whether it is not unlikely that our port moves with the destination.
 func mayMove(n NAT) bool {
 	return n.Mapping.Is >= AddressDependent || n.Ports.Is == PortsChanged && n.Mapping.Confidence < 0.7
-}
-
-// openerTTL returns the time to live of probes that are to pass our own NATs and no more. It is 2 for a router at home,
-// which lowers it to 1. A port that is not ours tells of a second NAT, the carrier's, behind the first. Paths between
-// two homes have more hops than that.
-func openerTTL(n NAT) int {
-	if n.Ports.Is == PortsChanged {
-		return 3
-	}
-	return 2
 }
 
 // appendRound appends one probe to each target, from a time on, but not before what is already planned has left.

@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"errors"
 	"net/netip"
+	"slices"
 	"strings"
 	"sync"
 	"testing"
@@ -85,7 +86,7 @@ func (l *fakeLink) validated(p kcptransport.Path, rtt time.Duration) {
 func (l *fakeLink) heard(addr netip.AddrPort) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	l.paths[addr] = kcptransport.PathInfo{Path: kcptransport.Path{Addr: addr}, State: kcptransport.PathProbing}
+	l.paths[addr] = kcptransport.PathInfo{Path: kcptransport.Path{Addr: addr}, State: kcptransport.PathProbing, LastHeard: time.Now()}
 }
 
 func (l *fakeLink) Paths() (out []kcptransport.PathInfo) {
@@ -133,22 +134,55 @@ func TestPunch(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		if r.Path.Path.Addr != srflx.Addr || r.After != 230*time.Millisecond {
-			t.Errorf("direct by %v after %v, want %v after 230ms: 100, patience and 80", r.Path.Path, r.After, srflx.Addr)
+		if r.Path.Path.Addr != srflx.Addr || r.After != 430*time.Millisecond {
+			t.Errorf("direct by %v after %v, want %v after 430ms: twice 100, patience, resend and 80", r.Path.Path, r.After, srflx.Addr)
 		}
-		if want := (probe{0, srflx.Addr, 2}); link.probes[0] != want {
+		if want := (probe{0, srflx.Addr, openerTTL}); link.probes[0] != want {
 			t.Errorf("first probe %v, want %v: it opens our NAT", link.probes[0], want)
 		}
-		if want := (probe{150 * time.Millisecond, srflx.Addr, 0}); link.probes[2] != want {
-			t.Errorf("first full probe %v, want %v", link.probes[2], want)
+		if want := (probe{350 * time.Millisecond, srflx.Addr, 0}); link.probes[4] != want {
+			t.Errorf("first full probe %v, want %v", link.probes[4], want)
 		}
-		if r.Probes != 6 || len(link.probes) != 6 { // two candidates, at 0, 150 and 200 ms
-			t.Errorf("%d probes, %d counted, want 6", len(link.probes), r.Probes)
+		if r.Probes != 8 || len(link.probes) != 8 { // two candidates, at 0, 50, 350 and 400 ms
+			t.Errorf("%d probes, %d counted, want 8", len(link.probes), r.Probes)
 		}
 		if got := strings.Join(events, " "); got != "started answered direct" {
 			t.Errorf("events %s", got)
 		}
 	})
+}
+
+// Full probes wait for the peer to begin, so that they do not take its port, but no longer than until it is heard: at
+// the next look, and with the pauses that they have otherwise.
+func TestPunchHastensWhenThePeerIsHeard(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		link := newFakeLink(srflx)
+		link.initiator, link.signalRTT = true, 400*time.Millisecond
+		time.AfterFunc(460*time.Millisecond, func() { link.heard(srflx.Addr) })
+		ctx, cancel := context.WithTimeout(context.Background(), 700*time.Millisecond)
+		defer cancel()
+		if _, err := New(Config{Candidates: local}).Punch(ctx, link, Options{}); !errors.Is(err, context.DeadlineExceeded) {
+			t.Fatal(err)
+		}
+		var full []time.Duration
+		for _, p := range link.probes {
+			if p.ttl == 0 {
+				full = append(full, p.at)
+			}
+		}
+		if want := []time.Duration{0, 50 * time.Millisecond, 100 * time.Millisecond}; len(full) < 3 ||
+			full[0] < 460*time.Millisecond || full[0] > 460*time.Millisecond+lookOften || !slices.Equal(pauses(full[:3]), want) {
+			t.Errorf("full probes at %v, want the first at most %v after 460ms, and then the pauses of rounds", full, lookOften)
+		}
+	})
+}
+
+// pauses returns how long after the first each is.
+func pauses(at []time.Duration) (out []time.Duration) {
+	for _, a := range at {
+		out = append(out, a-at[0])
+	}
+	return out
 }
 
 func TestPunchWithAPathAlready(t *testing.T) {
@@ -295,20 +329,20 @@ func TestExplain(t *testing.T) {
 		}
 		record, _ := p.Explain(bob)
 		want := `
-peer aiaaaaaa: direct by 203.0.113.9:7000 after 230ms (6 probes, we called, round trip over the introducer 100ms, via aeaaaaaa)
+peer aiaaaaaa: direct by 203.0.113.9:7000 after 430ms (8 probes, we called, round trip over the introducer 100ms, via aeaaaaaa)
 our NAT:   mapping endpoint-independent (70 % sure), filtering unknown, port unknown
 their NAT: mapping unknown, filtering unknown, port preserved (70 % sure)
 our candidates:   host 192.168.1.5:7000
 their candidates: host 10.0.0.9:7000, srflx 203.0.113.9:7000
   tried             type   probes  from    answered  rtt   outcome
-  203.0.113.9:7000  srflx  3       +0.0ms  +230ms    80ms  won
-  10.0.0.9:7000     host   3       +0.0ms  -         -     no answer until a path was found
+  203.0.113.9:7000  srflx  4       +0.0ms  +430ms    80ms  won
+  10.0.0.9:7000     host   4       +0.0ms  -         -     no answer until a path was found
 `
 		want = strings.TrimSpace(want)
 		if got := record.String(); got != want {
 			t.Errorf("record\n%s\nwant\n%s", got, want)
 		}
-		if b, err := json.Marshal(record); err != nil || !strings.Contains(string(b), `"took_ms":230,"winner":"203.0.113.9:7000","rtt_ms":80`) {
+		if b, err := json.Marshal(record); err != nil || !strings.Contains(string(b), `"took_ms":430,"winner":"203.0.113.9:7000","rtt_ms":80`) {
 			t.Errorf("JSON %s, error %v", b, err)
 		}
 	})

@@ -19,6 +19,7 @@ type run struct {
 	planned int                    // steps ever planned
 	targets map[netip.AddrPort]int // indices of record.Targets
 	seen    int                    // addresses that only came up by packets from there
+	waits   bool                   // full probes wait for the other side to begin
 	record  Record
 	timeout time.Duration
 }
@@ -26,6 +27,7 @@ type run struct {
 const (
 	maxSeen   = 16                     // bounds the addresses that come up by packets from there
 	lookEvery = 100 * time.Millisecond // at least, for such addresses
+	lookOften = 10 * time.Millisecond  // while our full probes wait for the other side to begin
 )
 
 func newRun(p *Puncher, link Link, o Options, now time.Time) *run {
@@ -46,6 +48,7 @@ func newRun(p *Puncher, link Link, o Options, now time.Time) *run {
 		r.target(Target{Addr: c.Addr, Type: c.Type.String(), Note: c.class.note()})
 	}
 	r.planned = len(r.steps)
+	r.waits = slices.ContainsFunc(r.steps, func(s Step) bool { return s.TTL != 0 })
 	r.timeout = p.cfg.Timeout
 	if o.Timeout > 0 {
 		r.timeout = min(r.timeout, o.Timeout)
@@ -95,6 +98,7 @@ func (r *run) loop(ctx context.Context) (kcptransport.PathInfo, error) {
 				return info, nil
 			}
 			now := time.Now()
+			r.hasten(now)
 			r.look(now)
 			r.advance(now)
 			r.publish(now)
@@ -135,10 +139,14 @@ func works(info kcptransport.PathInfo) bool {
 
 // next returns how long to wait until something is to be done.
 func (r *run) next(at time.Duration) time.Duration {
-	if len(r.steps) == 0 {
-		return lookEvery
+	every := lookEvery
+	if r.waits {
+		every = lookOften
 	}
-	return min(r.steps[0].After-at, lookEvery)
+	if len(r.steps) == 0 {
+		return every
+	}
+	return min(r.steps[0].After-at, every)
 }
 
 // advance sends the probes that are due.
@@ -151,6 +159,32 @@ func (r *run) advance(now time.Time) {
 		r.record.Probes++
 		r.record.Targets[r.targets[s.To]].probed(at)
 	}
+}
+
+// hasten brings forward what still waits for the other side to begin, as soon as it is heard: its NAT is open then. When
+// both called at once, one of the calls counts in the end, and who is not the initiator any longer is not to wait.
+func (r *run) hasten(now time.Time) {
+	full := slices.IndexFunc(r.steps, func(s Step) bool { return s.TTL == 0 })
+	if !r.waits || full < 0 {
+		return
+	}
+	early := r.steps[full].After - now.Sub(r.began)
+	if early > 0 && r.link.Initiator() && !slices.ContainsFunc(r.link.Paths(), r.heard) {
+		return
+	}
+	r.waits = false
+	if early <= 0 {
+		return
+	}
+	r.steps = r.steps[full:]
+	for i := range r.steps {
+		r.steps[i].After -= early
+	}
+}
+
+// heard reports whether the peer was heard on a direct path since we began.
+func (r *run) heard(info kcptransport.PathInfo) bool {
+	return info.Path.IsValid() && info.Path.Direct() && info.LastHeard.After(r.began)
 }
 
 // look takes in what the link has learnt of its paths: answers to record, and addresses that nobody told.

@@ -127,8 +127,10 @@ func TestCrowd(t *testing.T) {
 		if len(took) != 2**crowdPairs || stats.Active != 0 {
 			t.Errorf("%d of %d sides are through, %d introductions are left", len(took), 2**crowdPairs, stats.Active)
 		}
-		if most := 64 + 2*5 + 1; asked-refused > most || stats.Refused[relaymesh.RefusedRate]+stats.Refused[relaymesh.RefusedBusy] != uint64(refused) {
-			t.Errorf("greedy: asked %d times, %d times refused, want at most %d introductions; refused in all: %v", asked, refused, most, stats.Refused)
+		told := int(stats.Refused[relaymesh.RefusedRate] + stats.Refused[relaymesh.RefusedBusy])
+		if most := 64 + 2*5 + 1; asked-told > most || refused > told || refused < told*99/100 { // a refusal may be lost, and late
+			t.Errorf("greedy: asked %d times, was told %d refusals and heard %d, want at most %d introductions; refused in all: %v",
+				asked, told, refused, most, stats.Refused)
 		}
 		t.Logf("%d pairs: call to direct path p50 %v, longest %v; greedy: asked %d times, refused %d times",
 			*crowdPairs, Quantile(took, 0.5), Quantile(took, 1), asked, refused)

@@ -2,6 +2,7 @@ package scenario
 
 import (
 	"slices"
+	"strings"
 
 	"github.com/2xppg/xppg/netsim"
 )
@@ -12,6 +13,11 @@ const (
 	CGNAT      = "cgnat"             // behind a port-restricted router at home, and the NAT of a carrier that gives random ports
 	CGNATBlock = "cgnat-block"       // behind a Linux router at home, and a carrier that gives each customer a block of ports
 	ByAddress  = "address-dependent" // behind a NAT whose mapping and filter look at the address of the destination
+
+	// Behind two Linux routers, which both keep the port. AllKinds does not have these: nobody there can tell that
+	// there is a second one, and what that costs has a bar of its own.
+	TwoLinux       = "two-linux"
+	TwoLinuxNoDrop = "two-linux-no-drop" // the outer one without a rule that drops what is unsolicited
 )
 
 // Kinds returns the common kinds of places, from the one that is easiest to reach.
@@ -35,6 +41,8 @@ func nats(kind string) []netsim.NAT {
 		return []netsim.NAT{netsim.Presets["port-restricted"], netsim.Presets["cgnat"]}
 	case CGNATBlock:
 		return []netsim.NAT{netsim.Presets["linux"], netsim.Presets["cgnat-block"]}
+	case TwoLinux, TwoLinuxNoDrop:
+		return []netsim.NAT{netsim.Presets["linux"], netsim.Presets[strings.TrimPrefix(kind, "two-")]}
 	case ByAddress:
 		return []netsim.NAT{{Mapping: netsim.AddressDependent, Filtering: netsim.AddressDependent, Ports: netsim.RandomPorts}}
 	}

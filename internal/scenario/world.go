@@ -76,7 +76,7 @@ func (c WorldConfig) withDefaults() (WorldConfig, error) {
 		if *kind == "" {
 			*kind = "port-restricted"
 		}
-		if !slices.Contains(AllKinds(), *kind) {
+		if !slices.Contains(append(AllKinds(), TwoLinux, TwoLinuxNoDrop), *kind) {
 			return c, fmt.Errorf("scenario: there is no kind of place %q (there are %v)", *kind, AllKinds())
 		}
 	}

@@ -57,6 +57,23 @@ func TestMatrix(t *testing.T) {
 	}
 }
 
+// Of two routers that both keep the port, nothing tells that there is a second one. The openers pass both, so that the
+// other side's probe finds the outer one open, and does not take the port there.
+func TestTwoRouters(t *testing.T) {
+	for _, two := range []string{scenario.TwoLinux, scenario.TwoLinuxNoDrop} {
+		for _, other := range []string{"port-restricted", "linux", "linux-no-drop", two} {
+			for _, pair := range [][2]string{{two, other}, {other, two}} {
+				t.Run(fmt.Sprintf("%s calls %s", pair[0], pair[1]), func(t *testing.T) {
+					t.Parallel()
+					cell := fill(t, pair[0], pair[1], scenario.MatrixConfig{Loss: -1, Seed: 1 << 23})
+					t.Logf("direct %d of %d with loss, p50 %.2f RTT", cell.Direct, cell.Runs, scenario.Quantile(cell.RTTs, 0.5))
+					checkShare(t, pair[0], pair[1], cell)
+				})
+			}
+		}
+	}
+}
+
 // checkShare checks how many of a cell's runs went direct.
 func checkShare(t *testing.T, a, b string, c scenario.Cell) {
 	t.Helper()
