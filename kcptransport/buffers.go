@@ -15,18 +15,22 @@ type inPacket struct {
 	next   *inPacket // in a packetList
 	from   netip.AddrPort
 	signal Signal // it came by way of an introducer, and from is invalid
-	n      int
-	buf    [packetBufSize]byte
+
+	circuit *Circuit // it came by way of relays, and from is invalid
+	marked  bool     // one of which has too much to carry
+
+	skip, n int // where it begins and ends in buf
+	buf     [packetBufSize]byte
 }
 
 var inPackets = sync.Pool{New: func() any { return new(inPacket) }}
 
 func newInPacket() *inPacket { return inPackets.Get().(*inPacket) }
 
-func (p *inPacket) bytes() []byte { return p.buf[:p.n] }
+func (p *inPacket) bytes() []byte { return p.buf[p.skip:p.n] }
 
 func (p *inPacket) release() {
-	p.next, p.signal = nil, nil
+	p.next, p.signal, p.circuit, p.marked, p.skip = nil, nil, nil, false, 0
 	inPackets.Put(p)
 }
 
@@ -89,13 +93,13 @@ type outBatch struct {
 	n     int
 	bufs  [outBatchLen][]byte
 	addrs [outBatchLen]netip.AddrPort
-	store [outBatchLen][maxMaxPacket]byte
+	store [outBatchLen][maxMaxPacket + relayPrefix]byte
 }
 
 var outBatches = sync.Pool{New: func() any { return new(outBatch) }}
 
-// space returns room for the next datagram, of length 0.
-func (b *outBatch) space() []byte { return b.store[b.n][:0] }
+// space returns room for the next datagram, of length 0, behind that for the prefix of a circuit.
+func (b *outBatch) space() []byte { return b.store[b.n][relayPrefix:relayPrefix] }
 
 // push adds the datagram that was built in space.
 func (b *outBatch) push(datagram []byte, to netip.AddrPort) {
@@ -103,7 +107,16 @@ func (b *outBatch) push(datagram []byte, to netip.AddrPort) {
 	b.n++
 }
 
-func (b *outBatch) full() bool { return b.n == outBatchLen }
+// pushRelayed adds the datagram that was built in space for a circuit, unless its first relay cannot be reached.
+func (b *outBatch) pushRelayed(datagram []byte, c *Circuit) {
+	if to := c.via.hop.Addr(); to.IsValid() {
+		c.prefix(b.store[b.n][:0])
+		b.push(b.store[b.n][:relayPrefix+len(datagram)], to)
+	}
+}
+
+// full reports whether there is no room for a datagram and a copy of it.
+func (b *outBatch) full() bool { return b.n >= outBatchLen-1 }
 
 // flush sends what was gathered. Datagrams that could not be sent are lost, as any may be.
 func (b *outBatch) flush(conn PacketConn) {

@@ -40,6 +40,10 @@ type Config struct {
 	// keep b. Default: they are dropped.
 	OnSTUN func(b []byte, from netip.AddrPort)
 
+	// Forwarder gets the packets of circuits that go on from this node: those whose label has its highest bit set, as the
+	// relay's own labels have. Default: they are dropped.
+	Forwarder Forwarder
+
 	// OnTrouble is called, on a goroutine of its own, when a peer has not been heard for half a second, or four round trips,
 	// although it was asked, or for a little more than a round trip after [Endpoint.NetworkChanged]; again after pauses that
 	// double up to 8 s, until it is heard. Perhaps both sides have moved at once, and neither can tell the other: Dial with
@@ -93,6 +97,9 @@ const (
 	maxMaxPacket            = 1452 // Ethernet's 1,500 less the headers of IPv6 and UDP
 	maxAppLen               = 64
 )
+
+// maxFrames is how many bytes of frames a packet holds: so that it fits a circuit as well as a direct path.
+func (c Config) maxFrames() int { return c.MaxPacket - relayPrefix - dataOverhead }
 
 // never stands for a limit that a negative number turned off.
 const never = 1 << 40 * time.Millisecond

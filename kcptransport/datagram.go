@@ -65,7 +65,7 @@ func (l *Link) ReceiveDatagram(ctx context.Context) ([]byte, error) {
 }
 
 // MaxDatagram returns the size of the largest datagram that fits into a packet, in bytes.
-func (l *Link) MaxDatagram() int { return l.ep.cfg.MaxPacket - dataOverhead - sizedFrameHeader }
+func (l *Link) MaxDatagram() int { return l.ep.cfg.maxFrames() - sizedFrameHeader }
 
 // fetch returns the oldest received datagram, or nil and why no other will come.
 func (q *datagramQueues) fetch() ([]byte, error) {

@@ -21,6 +21,7 @@ type reader struct {
 	addrs   [readBatchLen]netip.AddrPort
 
 	shaking packetList // of this batch, for the handshaker
+	transit transit    // of this batch, for Config.Forwarder
 	lists   []linkPackets
 	last    int // the list that was used last
 }
@@ -90,8 +91,37 @@ func (r *reader) sort(p *inPacket) {
 		if r.sortData(index, p) {
 			return
 		}
+	case kindRelayed:
+		if p.bytes()[1]&0x80 != 0 {
+			if r.e.cfg.Forwarder != nil {
+				r.transit.add(p)
+				return
+			}
+		} else if r.e.unwrap(p) {
+			r.sort(p)
+			return
+		}
 	}
 	p.release()
+}
+
+// transit are the packets of a batch that are to be carried on.
+type transit struct {
+	list  packetList
+	bytes [readBatchLen][]byte
+	from  [readBatchLen]netip.AddrPort
+}
+
+func (t *transit) add(p *inPacket) {
+	t.bytes[t.list.n], t.from[t.list.n] = p.bytes(), p.from
+	t.list.push(p)
+}
+
+func (t *transit) handOver(to Forwarder) {
+	if t.list.n > 0 {
+		to.Forward(t.bytes[:t.list.n], t.from[:t.list.n])
+		t.list.releaseAll()
+	}
 }
 
 func (r *reader) sortData(index uint32, p *inPacket) bool {
@@ -122,6 +152,7 @@ func (r *reader) sortData(index uint32, p *inPacket) bool {
 
 // handOver gives every link its packets of the batch.
 func (r *reader) handOver() {
+	r.transit.handOver(r.e.cfg.Forwarder)
 	r.e.shaker.inbox.deliver(&r.shaking)
 	for i := range r.lists {
 		r.lists[i].link.inbox.deliver(&r.lists[i].list)

@@ -79,7 +79,7 @@ func (h *handshaker) dialByPeer(peer PeerID) *dial {
 // dial begins to do what a call of Dial asks for, or joins it to one that is under way.
 func (h *handshaker) dial(now time.Time, r *dialRequest) {
 	if l := h.e.table.link(r.dial.Peer); l != nil {
-		if r.dial.Signal != nil && l.inTrouble() {
+		if r.dial.Signal != nil && l.needsMeeting() {
 			h.meetAgain(now, l, r)
 			return
 		}
@@ -134,6 +134,11 @@ func (h *handshaker) rekey(now time.Time, r rekeyRequest) {
 		return
 	}
 	d.failAt = now.Add(rekeyPause / 2)
+	if r.circuit != nil {
+		d.useSignal(now, r.circuit)
+		d.failAt = now.Add(rekeyPause / 2)
+		return
+	}
 	d.targets = []dialTarget{{addr: r.addr}}
 }
 
@@ -291,7 +296,7 @@ func (h *handshaker) answer(now time.Time, d *dial, p *inPacket) {
 	m := sessionMessage{est: est, localIndex: d.index, from: p.from, finish: finish}
 	switch {
 	case p.signal != nil:
-		m.signal, m.rtt = p.signal, now.Sub(d.signalSentAt)
+		m.signal, m.rtt, m.relayed = p.signal, now.Sub(d.signalSentAt), p.circuit != nil
 	case d.tries == 1: // otherwise it cannot be told which one was answered
 		m.rtt = now.Sub(d.sentAt)
 	}

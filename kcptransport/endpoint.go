@@ -22,6 +22,7 @@ type Endpoint struct {
 	cfg       Config
 	local     netip.AddrPort
 	table     *linkTable
+	circuits  circuitTable
 	shaker    *handshaker
 	queued    atomic.Int64 // packets in all inboxes
 	memory    memoryPool   // of the streams of all links
@@ -76,6 +77,11 @@ func (e *Endpoint) WriteTo(b []byte, addr netip.AddrPort) error {
 		return fmt.Errorf("kcptransport: sending %d bytes to %s: %w", len(b), addr, err)
 	}
 	return nil
+}
+
+// WriteBatch sends datagrams from the endpoint's socket, each to its address, as [PacketConn] does.
+func (e *Endpoint) WriteBatch(bufs [][]byte, addrs []netip.AddrPort) (n int, err error) {
+	return e.cfg.Conn.WriteBatch(bufs, addrs)
 }
 
 // WriteTTL is WriteTo with a time to live of its own, in hops. It fails on sockets that know no such thing.

@@ -68,8 +68,9 @@ type cancelRequest struct {
 
 // rekeyRequest asks for a handshake that gives a link new keys.
 type rekeyRequest struct {
-	link *Link
-	addr netip.AddrPort
+	link    *Link
+	addr    netip.AddrPort
+	circuit *Circuit // instead of addr; nil: none
 }
 
 // stopRequest ends the handshaker.

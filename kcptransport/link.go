@@ -22,6 +22,7 @@ type Link struct {
 	inbox     *inbox[linkMessage]
 	datagrams datagramQueues
 	watchers  pathWatchers
+	hop       hop
 	done      chan struct{} // closed when the run loop has ended
 
 	remote  remoteID  // used by the endpoint's handshaker only
@@ -66,6 +67,7 @@ func newLink(ep *Endpoint, peer PeerID, local linkID, remote remoteID, random io
 	l := &Link{
 		ep: ep, peer: peer, local: local, remote: remote, created: now,
 		inbox: newInbox[linkMessage](&ep.queued, maxQueuedPackets),
+		hop:   hop{peer: peer},
 		done:  make(chan struct{}),
 		view:  linkView{changed: make(chan struct{})},
 	}
@@ -73,7 +75,7 @@ func newLink(ep *Endpoint, peer PeerID, local linkID, remote remoteID, random io
 	l.mux = newMux(muxConfig{
 		local: linkAddr(ep.ID()), remote: linkAddr(peer), peer: peer,
 		even:       ep.ID().Compare(peer) < 0,
-		maxPayload: ep.cfg.MaxPacket - dataOverhead - sizedFrameHeader,
+		maxPayload: ep.cfg.maxFrames() - sizedFrameHeader,
 		maxStreams: ep.cfg.MaxStreams,
 		memory:     &ep.memory,
 		wake:       l.inbox.poke,
@@ -122,8 +124,8 @@ func (l *Link) AcceptStream(ctx context.Context) (*Stream, error) { return l.mux
 
 // Probe sends one probe on p, to find out whether p leads to the peer. If the peer answers, p enters the table of
 // paths and may be put to use. ttl, when not 0, is the packet's time to live in hops, for a packet that is to open a
-// mapping in our own NAT and to get no further; sockets that know no such thing send nothing then. This version knows
-// direct paths only and does nothing on others.
+// mapping in our own NAT and to get no further; sockets that know no such thing send nothing then. It does nothing
+// on relayed paths: see [Circuit.Open].
 func (l *Link) Probe(p Path, ttl int) {
 	if p.IsValid() && p.Direct() {
 		l.inbox.offer(probeMessage{path: p, ttl: ttl})
@@ -145,10 +147,11 @@ func (l *Link) Path() (PathInfo, bool) {
 	return l.view.inUse()
 }
 
-// inTrouble reports whether the path in use fails and there is none that works.
-func (l *Link) inTrouble() bool {
+// needsMeeting reports whether the two sides should tell each other anew where they are: the path in use fails and there is
+// none that works, or there are only relayed ones.
+func (l *Link) needsMeeting() bool {
 	info, ok := l.Path()
-	return ok && info.State == PathSuspect
+	return ok && (info.State == PathSuspect || !info.Path.Direct())
 }
 
 func (v *linkView) inUse() (PathInfo, bool) {

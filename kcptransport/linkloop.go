@@ -30,6 +30,7 @@ type linkLoop struct {
 	sessions sessions
 	rekeyed  time.Time // when new keys were last asked for
 	paths    *pathTable
+	circuits []*Circuit   // that are paths of this link
 	answers  []pathAnswer // to be sent in this turn
 	stats    LinkStats
 	changes  uint64 // of the path in use, that others were told of
@@ -47,6 +48,9 @@ type linkLoop struct {
 	troubles   int       // calls of OnTrouble since the peer was heard
 	troubledAt time.Time // the last one
 	quietUntil time.Time // when Link.Quiet is over; zero: it was not called
+
+	doubling bool // everything is sent by a circuit as well
+	marked   int  // packets that a relay with too much to carry has marked
 
 	signal       Signal // nil once there is a path
 	signalRTT    time.Duration
@@ -73,7 +77,7 @@ func newLinkLoop(l *Link, token func() uint64, now time.Time) *linkLoop {
 	return &linkLoop{
 		link: l, ep: l.ep, settle: l.ep.newSettle(), mux: l.mux,
 		sessions: sessions{lower: lower},
-		paths:    newPathTable(now, keepAlive, l.ep.cfg.MaxPacket, token),
+		paths:    newPathTable(now, keepAlive, l.ep.cfg.MaxPacket-relayPrefix, token),
 	}
 }
 
@@ -164,6 +168,7 @@ func (k *linkLoop) proceed(now time.Time, out *outBatch) {
 	w.control(probes)
 	w.early()
 	w.bySignal()
+	k.doubleStep(now)
 	k.closeStep(now, &w)
 	if k.closing == nil || !k.closing.told() {
 		k.mux.advance(now)
@@ -237,13 +242,22 @@ func (k *linkLoop) troubleStep(now time.Time) {
 	}
 }
 
+// doubleStep has everything sent by a circuit, too, while an answer is missing on the path in use. What may have got lost
+// there leaves first.
+func (k *linkLoop) doubleStep(now time.Time) {
+	before := k.doubling
+	if k.doubling = k.paths.spareInDoubt() != nil; k.doubling && !before {
+		k.mux.repairNow(now)
+	}
+}
+
 // followPath takes the consequences of a change of the path in use.
 func (k *linkLoop) followPath(now time.Time) {
 	if k.paths.changes != k.changes {
 		k.changes = k.paths.changes
 		k.signal, k.signalAt = nil, time.Time{}
 		path, _ := k.paths.current()
-		sameHost := path.Addr.Addr() == k.lastPath.Addr.Addr() && path.Circuit == k.lastPath.Circuit
+		sameHost := path.Direct() && k.lastPath.Direct() && path.Addr.Addr() == k.lastPath.Addr.Addr()
 		k.streamsMove(now, path, sameHost)
 	}
 	k.mux.hintRTT(k.paths.rtt()) // until data has measured it
@@ -263,13 +277,13 @@ func (k *linkLoop) renewKeys(now time.Time) {
 	}
 	k.rekeyed = now
 	path, _ := k.paths.current()
-	k.ep.shaker.inbox.put(rekeyRequest{link: k.link, addr: path.Addr})
+	k.ep.shaker.inbox.put(rekeyRequest{link: k.link, addr: path.Addr, circuit: k.circuit(path)})
 }
 
 func (k *linkLoop) rekeyAt(now time.Time) time.Time {
 	s := k.sessions.best()
 	path, ok := k.paths.current()
-	if s == nil || !ok || !path.Direct() {
+	if s == nil || !ok || !path.Direct() && k.circuit(path) == nil {
 		return time.Time{}
 	}
 	at := s.rekeyAt(now)
@@ -292,6 +306,8 @@ func (k *linkLoop) handle(now time.Time, m linkMessage, out *outBatch) {
 		if k.lost() {
 			k.signal = m.signal
 		}
+	case circuitMessage:
+		k.circuitChanged(now, m.circuit)
 	case networkMessage:
 		k.networkAt = later(now, k.networked.Add(networkPause))
 	case quietMessage:
@@ -327,13 +343,22 @@ func (k *linkLoop) attach(now time.Time, m sessionMessage) {
 	} else {
 		k.met(now, m)
 	}
+	for _, c := range k.ep.circuits.to(k.link.peer) {
+		k.circuitChanged(now, c)
+	}
 	k.paths.dirty = true
 }
 
 // met takes the consequences of a handshake that went by way of an introducer.
 func (k *linkLoop) met(now time.Time, m sessionMessage) {
 	again := k.paths.inUse != nil
-	if again && m.signal == nil {
+	switch {
+	case again && m.relayed:
+		if k.ep.cfg.OnMet != nil && !k.paths.inUse.path.Direct() { // both know where the other one is now
+			k.ready = append(k.ready, func() { k.ep.callbacks.Go(func() { k.ep.cfg.OnMet(k.link) }) })
+		}
+		return
+	case again && m.signal == nil:
 		return
 	}
 	k.signal, k.signalAt = m.signal, time.Time{}
@@ -404,6 +429,15 @@ func (k *linkLoop) receive(now time.Time, p *inPacket, out *outBatch) {
 		k.paths.dirty = true // Initiator may have changed
 	}
 	path := Path{Addr: p.from}
+	if c := p.circuit; c != nil {
+		if path = c.Path(); k.circuit(path) == nil {
+			k.stats.PacketsRefused++
+			return
+		}
+		if p.marked {
+			k.marked++
+		}
+	}
 	if p.signal == nil {
 		k.quietUntil = time.Time{} // there is a way
 	} else {
@@ -426,7 +460,11 @@ func (k *linkLoop) frame(now time.Time, f frame, path Path, size int, out *outBa
 	switch f.kind {
 	case frameProbe:
 		if len(k.answers) < maxTurnAnswers {
-			k.answers = append(k.answers, pathAnswer{path: path, token: f.token, observed: path.Addr, size: size})
+			observed := path.Addr
+			if !path.Direct() || carried(observed.Addr()) {
+				observed = netip.AddrPort{} // that is not where the peer is
+			}
+			k.answers = append(k.answers, pathAnswer{path: path, token: f.token, observed: observed, size: size})
 		}
 		k.paths.peerProbed(path)
 	case frameAnswer:
@@ -476,7 +514,7 @@ func (k *linkLoop) next() time.Time {
 	}
 	at = earlier(earlier(at, k.paths.next()), earlier(k.rekeyAt(k.paths.heardAt), k.troubleAt()))
 	// While the path is about to change, what waits waits for that, unless it may go ahead (packetWriter.early).
-	waits := k.paths.leaving() || k.paths.moving() && k.paths.newcomer() == nil
+	waits := !k.doubling && (k.paths.leaving() || k.paths.moving() && k.paths.newcomer() == nil)
 	if (k.closing == nil || !k.closing.told()) && !waits {
 		at = earlier(at, k.mux.next())
 	}
@@ -509,6 +547,7 @@ func (k *linkLoop) finish() {
 		k.ep.table.dropIndex(s.localIndex)
 	}
 	k.mux.close(k.ended)
+	k.link.hop.view.Store(nil)
 	k.link.datagrams.close(k.ended)
 	k.link.mu.Lock()
 	k.link.err = k.ended
@@ -540,6 +579,7 @@ func (k *linkLoop) publish(now time.Time) {
 		return
 	}
 	k.paths.dirty = false
+	l.hop.show(k.paths)
 	l.view.paths = k.paths.infos()
 	l.view.candidates, l.view.signalRTT = k.candidates, k.signalRTT
 	if s := k.sessions.best(); s != nil {

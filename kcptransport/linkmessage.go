@@ -15,6 +15,7 @@ type sessionMessage struct {
 	from       netip.AddrPort // where the handshake proved the peer to be; invalid: by way of signal
 	signal     Signal
 	finish     []byte        // XX3, to be sent until the peer is heard
+	relayed    bool          // the handshake went by way of relays
 	rtt        time.Duration // of the handshake's exchange, 0 when it cannot be told
 	ready      func()        // see readyMessage; may be nil
 }
@@ -34,6 +35,9 @@ type signalMessage struct{ signal Signal }
 // networkMessage says that our own network has changed.
 type networkMessage struct{}
 
+// circuitMessage says that a circuit to the peer was opened or closed.
+type circuitMessage struct{ circuit *Circuit }
+
 // quietMessage keeps the link from sending for a time.
 type quietMessage struct{ d time.Duration }
 
@@ -52,6 +56,7 @@ func (readyMessage) isLinkMessage()   {}
 func (probeMessage) isLinkMessage()   {}
 func (signalMessage) isLinkMessage()  {}
 func (networkMessage) isLinkMessage() {}
+func (circuitMessage) isLinkMessage() {}
 func (quietMessage) isLinkMessage()   {}
 func (closeMessage) isLinkMessage()   {}
 func (abortMessage) isLinkMessage()   {}

@@ -17,6 +17,8 @@ const (
 	typeCookied = 0xC7
 	typeData    = 0xC8
 	typeRelayed = 0xD0
+
+	typeRelayedMarked = 0xD1 // the same, and a relay on the way has more to carry than it can
 )
 
 // Sizes in bytes.
@@ -79,8 +81,8 @@ func packetType(b []byte) packetKind {
 		kind, size = kindCookied, cookiedHeaderSize+firstHeaderSize
 	case typeData:
 		kind, size = kindData, dataOverhead
-	case typeRelayed:
-		kind, size = kindRelayed, 1+4
+	case typeRelayed, typeRelayedMarked:
+		kind, size = kindRelayed, relayPrefix+1
 	}
 	if len(b) < size {
 		return kindUnknown

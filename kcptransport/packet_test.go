@@ -22,7 +22,7 @@ func TestPacketType(t *testing.T) {
 		{"IK2", sized(typeIK2, 10), kindAnswer}, {"XX2", sized(typeXX2, 10), kindAnswer}, {"XX3", sized(typeXX3, 10), kindFinish},
 		{"reject", sized(typeReject, 7), kindReject}, {"short reject", sized(typeReject, 6), kindUnknown},
 		{"data", sized(typeData, 25), kindData}, {"short data", sized(typeData, 24), kindUnknown},
-		{"relayed", sized(typeRelayed, 5), kindRelayed}, {"DTLS", sized(20, 30), kindUnknown}, {"other", sized(0xFF, 30), kindUnknown},
+		{"relayed", sized(typeRelayed, 6), kindRelayed}, {"DTLS", sized(20, 30), kindUnknown}, {"other", sized(0xFF, 30), kindUnknown},
 	} {
 		if got := packetType(test.b); got != test.want {
 			t.Errorf("%s: kind %d, want %d", test.name, got, test.want)

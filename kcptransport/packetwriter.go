@@ -34,12 +34,31 @@ func (w *packetWriter) send(frames []byte, path Path, asks bool) {
 		}
 		return
 	}
-	w.out.push(b, path.Addr)
-	w.k.paths.sent(w.now, path, asks, len(b))
+	w.push(b, path, asks)
+}
+
+// push sends a packet that was sealed in the batch's space.
+func (w *packetWriter) push(b []byte, path Path, asks bool) {
+	size := len(b)
+	if c := w.k.circuit(path); c != nil {
+		w.out.pushRelayed(b, c)
+		size += relayPrefix
+	} else if path.Direct() {
+		w.out.push(b, path.Addr)
+	}
+	w.k.paths.sent(w.now, path, asks, size)
+}
+
+// sendTwice is send by a path in doubt, and by another one as well: the peer takes what comes first.
+func (w *packetWriter) sendTwice(frames []byte, path, other Path, asks bool) {
+	at := w.out.n
+	w.send(frames, path, asks)
+	first := w.out.store[at][relayPrefix:] // the same packet, whatever is in front of it
+	w.push(append(w.out.space(), first[:dataOverhead+len(frames)]...), other, asks)
 }
 
 // maxFrames is how many bytes of frames a packet holds.
-func (w *packetWriter) maxFrames() int { return w.k.ep.cfg.MaxPacket - dataOverhead }
+func (w *packetWriter) maxFrames() int { return w.k.ep.cfg.maxFrames() }
 
 // confirmSessions sends, for sessions in which the peer has not been heard, XX3 if there is one, in front of all else,
 // and a probe under their keys unless all packets are: it is from a data packet that the peer knows the session is no
@@ -56,8 +75,12 @@ func (w *packetWriter) confirmSessions() {
 		}
 		switch {
 		case s.finish == nil || !ok:
-		case path.IsValid():
+		case path.IsValid() && path.Direct():
 			w.raw(s.finish, path)
+		case path.IsValid():
+			if c := w.k.circuit(path); c != nil {
+				_ = c.Send(s.finish) // lost, as any packet may be
+			}
 		default:
 			_ = w.k.signal.Send(s.finish) // lost, as any packet may be
 		}
@@ -93,7 +116,7 @@ func (w *packetWriter) control(probes []outProbe) {
 		for len(answers) > 0 && answers[0].path == path && len(frames)+answerFrameMax <= w.maxFrames() {
 			frames = appendAnswer(frames, answers[0].token, answers[0].observed)
 			if answers[0].size >= fullAnswer {
-				size = max(size, min(answers[0].size, w.k.ep.cfg.MaxPacket)-dataOverhead)
+				size = max(size, min(answers[0].size-dataOverhead, w.maxFrames()))
 			}
 			answers = answers[1:]
 		}
@@ -155,7 +178,8 @@ func (w *packetWriter) early() {
 func (w *packetWriter) data() {
 	k := w.k
 	path, ok := k.paths.current()
-	if !ok || k.paths.leaving() || k.paths.moving() {
+	spare := k.paths.spareInDoubt()
+	if !ok || spare == nil && (k.paths.leaving() || k.paths.moving()) {
 		return
 	}
 	sent := 0
@@ -171,7 +195,11 @@ func (w *packetWriter) data() {
 		if len(frames) == before {
 			return
 		}
-		w.send(frames, path, asks)
+		if spare != nil {
+			w.sendTwice(frames, path, spare.path, asks)
+		} else {
+			w.send(frames, path, asks)
+		}
 	}
 	k.link.inbox.poke() // there may be more
 }

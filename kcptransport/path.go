@@ -18,6 +18,21 @@ func (p Path) IsValid() bool { return usableAddr(p.Addr) }
 // Direct reports whether no relay stands between.
 func (p Path) Direct() bool { return p.Circuit == 0 }
 
+// Carried reports whether Addr stands for a connection (TCP or WebSocket) that carries packets where UDP is blocked:
+// such addresses are in 100::/64.
+func (p Path) Carried() bool { return carried(p.Addr.Addr()) }
+
+// rank orders kinds of paths, the best first.
+func (p Path) rank() int {
+	switch {
+	case !p.Direct():
+		return 2
+	case p.Carried():
+		return 1
+	}
+	return 0
+}
+
 // String returns the address, and the circuit when there is one.
 func (p Path) String() string {
 	if p.Circuit == 0 {
@@ -62,6 +77,7 @@ const (
 	ReasonSilence                     // what was sent on it was followed by nothing
 	ReasonMoved                       // the peer was heard from another address
 	ReasonNetwork                     // our own network changed
+	ReasonOpened                      // a circuit was opened
 )
 
 // String returns the reason in a few words.
@@ -83,6 +99,8 @@ func (r PathReason) String() string {
 		return "the peer was heard elsewhere"
 	case ReasonNetwork:
 		return "our network changed"
+	case ReasonOpened:
+		return "circuit opened"
 	}
 	return "unknown"
 }
@@ -107,6 +125,7 @@ type PathInfo struct {
 	Since     time.Time      // when it was validated last; the zero time when never
 	LastHeard time.Time      // when something authentic came by it; the zero time when never
 	Observed  netip.AddrPort // our own address as the peer sees it on this path; invalid when not known
+	Via       []PeerID       // the relays of a circuit, ours first; nil on a direct path
 	PathCounts
 
 	// DeliveryRate is how many bytes of stream segments the path takes in a second, as the controller estimated when the

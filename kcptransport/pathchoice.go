@@ -19,18 +19,29 @@ type pathView struct {
 	works   bool          // validated
 	suspect time.Time     // since when an answer is missing; the zero time: none is
 	rtt     time.Duration // the lowest measured, 0 when none was
+
+	steadyAt time.Time // when a circuit may be left for it, after it failed before
 }
 
 // choosePath returns the index of the path to send on, or -1 when none of them was ever validated. inUse is the index
 // of the one in use or -1, since when that is so. When the answer depends on time to pass, again is when to ask anew.
 //
-// It is reluctant: a path in use that works is left for a direct one if it is relayed, otherwise only for one that is
+// It is reluctant: a path in use that works is left for a direct one if it is relayed (at once, unless that one failed before:
+// then it has to work for a while first), otherwise only for one that is
 // clearly faster, or as fast and in the local network, and not twice within two seconds. A path in use that is suspected
 // gets the time of a round trip to answer before another one that works takes over.
 func choosePath(paths []pathView, inUse int, since, now time.Time) (choice int, again time.Time) {
-	best := -1
+	best, steady := -1, time.Time{}
+	settled := inUse >= 0 && paths[inUse].works && paths[inUse].suspect.IsZero()
 	for i, p := range paths {
-		if p.works && p.suspect.IsZero() && (best < 0 || comparePaths(p, paths[best]) < 0) {
+		if !p.works || !p.suspect.IsZero() {
+			continue
+		}
+		if settled && p.path.rank() < paths[inUse].path.rank() && now.Before(p.steadyAt) {
+			steady = earlier(steady, p.steadyAt)
+			continue
+		}
+		if best < 0 || comparePaths(p, paths[best]) < 0 {
 			best = i
 		}
 	}
@@ -42,8 +53,10 @@ func choosePath(paths []pathView, inUse int, since, now time.Time) (choice int, 
 			}
 		}
 		return best, time.Time{}
-	case inUse < 0 || best < 0 || best == inUse:
-		return max(best, inUse), time.Time{}
+	case inUse < 0:
+		return best, time.Time{}
+	case best < 0 || best == inUse:
+		return inUse, steady
 	}
 	current := paths[inUse]
 	if !current.works {
@@ -55,23 +68,23 @@ func choosePath(paths []pathView, inUse int, since, now time.Time) (choice int, 
 		}
 		return best, time.Time{}
 	}
-	if paths[best].path.Direct() != current.path.Direct() {
+	if paths[best].path.rank() != current.path.rank() {
 		return best, time.Time{}
 	}
 	if !muchFaster(paths[best].rtt, current.rtt) && !nearer(paths[best], current) {
-		return inUse, time.Time{}
+		return inUse, steady
 	}
 	if at := since.Add(minDwell); now.Before(at) {
-		return inUse, at
+		return inUse, earlier(at, steady)
 	}
 	return best, time.Time{}
 }
 
-// comparePaths orders paths that work, the best first: direct ones, then by round trip, then near ones, then by address so
+// comparePaths orders paths that work, the best first: by kind, then by round trip, then near ones, then by address so
 // that the order is total.
 func comparePaths(a, b pathView) int {
 	return cmp.Or(
-		compareBool(b.path.Direct(), a.path.Direct()),
+		cmp.Compare(a.path.rank(), b.path.rank()),
 		cmp.Compare(a.length(), b.length()),
 		compareBool(b.near(), a.near()),
 		a.path.Addr.Compare(b.path.Addr),

@@ -92,6 +92,11 @@ type pathEntry struct {
 	reason    PathReason
 	counts    PathCounts
 	rate      float64 // bytes a second of stream segments, as estimated while it was in use
+
+	relays   []PeerID  // of a circuit
+	leaves   int       // how often it was left for a circuit lately, because it failed
+	leftAt   time.Time // the last time
+	steadyAt time.Time // when it may be used again after that
 }
 
 // earlyData tells how far a path is with data that is sent there ahead of its validation.
@@ -174,6 +179,7 @@ func (t *pathTable) handshaken(now time.Time, p Path, rtt time.Duration, observe
 }
 
 func (t *pathTable) validate(now time.Time, e *pathEntry, reason PathReason) {
+	e.steady(now)
 	e.validated, e.suspect, e.waiting = now, time.Time{}, time.Time{}
 	e.tries, e.probeAt, e.twinAt, e.padNext = 0, time.Time{}, time.Time{}, false
 	e.proven, e.reason = true, reason
@@ -183,6 +189,9 @@ func (t *pathTable) validate(now time.Time, e *pathEntry, reason PathReason) {
 	if e.shows > 0 { // so that the peer can ask us as often as it takes, however little it may send to where it sees us
 		e.shows--
 		e.probeAt, e.padNext = now.Add(e.patience()), true
+	}
+	if now.Before(e.steadyAt) {
+		e.probeAt = now.Add(probationAsk)
 	}
 	t.dirty = true
 }
@@ -239,6 +248,9 @@ func (t *pathTable) heard(now time.Time, p Path, burst bool, size int) {
 		t.burst(now)
 		if e != nil {
 			e.shows = 0
+			if e != t.inUse && !e.validated.IsZero() {
+				t.heardElsewhere(now, e)
+			}
 		}
 	case e == t.inUse && e != nil && !e.waiting.IsZero() && now.Sub(e.waiting) >= e.minRTT:
 		t.burstAt = time.Time{} // we asked something meanwhile, and this is the answer
@@ -262,7 +274,7 @@ func (t *pathTable) heard(now time.Time, p Path, burst bool, size int) {
 		return
 	}
 	e.twinAt = time.Time{}
-	if !e.suspect.IsZero() {
+	if !e.suspect.IsZero() && !t.strict() {
 		e.suspect, e.probeAt, e.tries = time.Time{}, time.Time{}, 0
 		e.reason, t.dirty = ReasonHeard, true
 	}
@@ -323,9 +335,10 @@ func (t *pathTable) doubt(now, since time.Time, e *pathEntry, reason PathReason)
 }
 
 // doubtAll asks all paths that once worked for a sign of life.
+// The circuits beside the one in use are not asked: they are what to fall back on.
 func (t *pathTable) doubtAll(now time.Time, reason PathReason) {
 	for _, e := range t.paths {
-		if !e.validated.IsZero() {
+		if !e.validated.IsZero() && (e == t.inUse || e.path.Direct()) {
 			t.doubt(now, now, e, reason)
 		}
 	}
@@ -362,7 +375,9 @@ func (t *pathTable) leaving() bool {
 		return false
 	}
 	anyFull := t.anyFull()
-	return slices.ContainsFunc(t.paths, func(e *pathEntry) bool { return e.suspect.IsZero() && e.mayCarry(t, anyFull) })
+	return slices.ContainsFunc(t.paths, func(e *pathEntry) bool {
+		return e.suspect.IsZero() && e.path.Direct() && e.mayCarry(t, anyFull)
+	})
 }
 
 // networkChanged doubts everything: our own address is another one now, perhaps. Probes of full size show the peer
@@ -372,6 +387,7 @@ func (t *pathTable) networkChanged(now time.Time) {
 		if !e.validated.IsZero() {
 			t.doubt(now, now, e, ReasonNetwork)
 			e.probeAt, e.padNext, e.twin, e.tries = now, true, true, 0
+			e.leaves, e.steadyAt = 0, time.Time{}
 		}
 	}
 }
@@ -449,7 +465,7 @@ func (t *pathTable) answered(now time.Time, p Path, token uint64, observed netip
 }
 
 // fullAnswer is the size in bytes from which on a packet counts as one of full size, whatever Config.MaxPacket is.
-const fullAnswer = minMaxPacket
+const fullAnswer = minMaxPacket - relayPrefix
 
 // observe takes in a measured round trip (RFC 6298 section 2). The first one replaces a guess.
 func (e *pathEntry) observe(rtt time.Duration) {
@@ -489,7 +505,7 @@ func (t *pathTable) info(e *pathEntry) PathInfo {
 	i := PathInfo{
 		Path: e.path, State: PathProbing, Reason: e.reason, InUse: e == t.inUse,
 		RTT: e.srtt, RTTVar: e.rttVar, MinRTT: e.minRTT, Since: e.validated, LastHeard: e.heardAt, Observed: e.observed,
-		PathCounts: e.counts, DeliveryRate: e.rate,
+		PathCounts: e.counts, DeliveryRate: e.rate, Via: e.relays,
 	}
 	switch {
 	case e.validated.IsZero():

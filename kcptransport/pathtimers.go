@@ -76,8 +76,15 @@ func (t *pathTable) gaveUp(now time.Time, e *pathEntry) bool {
 		return false
 	}
 	gone := e.tries >= maxTries
-	if !e.validated.IsZero() {
-		gone = !e.suspect.IsZero() && now.Sub(e.suspect) >= suspectLimit
+	switch {
+	case !e.path.Direct(): // it goes when it is closed
+		return false
+	case !e.validated.IsZero():
+		limit := suspectLimit
+		if t.inUse != nil && !t.inUse.path.Direct() {
+			limit = spareLimit // a router that gave its port away does not give it back while packets come
+		}
+		gone = !e.suspect.IsZero() && now.Sub(e.suspect) >= limit
 	}
 	if gone {
 		t.dirty = true
@@ -101,6 +108,9 @@ func (t *pathTable) silenceAt() time.Time {
 		return time.Time{}
 	}
 	at := e.waiting.Add(e.patience())
+	if t.spare() != nil {
+		at = e.waiting.Add(2*max(e.srtt, minSpareRTT) + suspectGrace)
+	}
 	if t.heardAt.After(e.waiting) { // the peer is there, and just prefers another path
 		at = later(at, t.doubted.Add(doubtPause))
 	}
@@ -146,7 +156,7 @@ func (t *pathTable) warm(yield func(*pathEntry) bool) {
 			continue
 		}
 		if e != t.inUse {
-			if others++; others > warmPaths {
+			if others++; others > warmPaths || !e.path.Direct() {
 				continue
 			}
 		}
@@ -172,16 +182,24 @@ func (t *pathTable) choose(now time.Time) {
 		if e == t.inUse {
 			inUse = i
 		}
-		views = append(views, pathView{path: e.path, works: e.mayCarry(t, anyFull), suspect: e.suspect, rtt: e.minRTT})
+		views = append(views, e.pathView(t, anyFull))
 	}
 	choice, again := choosePath(views, inUse, t.since, now)
 	t.again = again
 	if choice == inUse {
 		return
 	}
+	if old := t.inUse; old != nil && old.path.Direct() && !t.paths[choice].path.Direct() {
+		old.left(now)
+	}
 	t.inUse, t.since = t.paths[choice], now
 	t.changes++
 	t.dirty = true
+}
+
+// pathView returns what the choice among paths looks at.
+func (e *pathEntry) pathView(t *pathTable, anyFull bool) pathView {
+	return pathView{path: e.path, works: e.mayCarry(t, anyFull), suspect: e.suspect, rtt: e.minRTT, steadyAt: e.steadyAt}
 }
 
 // anyFull reports whether some path is known to carry full packets.

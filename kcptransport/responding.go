@@ -24,6 +24,7 @@ type responding struct {
 	key     firstKey
 	index   uint32
 	answer  []byte
+	relayed bool   // it came by way of relays
 	local   linkID // ours; in XX a guess
 	began   time.Time
 	early   packetList
@@ -106,7 +107,7 @@ func (h *handshaker) first(now time.Time, p *inPacket, proven bool) {
 	if err != nil {
 		return
 	}
-	r := &responding{key: key, index: index, began: now}
+	r := &responding{key: key, index: index, began: now, relayed: p.circuit != nil}
 	cfg := h.cfg
 	cfg.fullAnswer = p.signal == nil // an introducer's line is no path of ours
 	r.answer, r.pending, err = respond(cfg, b, index, func(peer PeerID, theirs *Hello) Hello {
@@ -242,7 +243,7 @@ func (h *handshaker) confirm(now time.Time, r *responding, p *inPacket) bool {
 		h.e.table.dropIndex(r.index)
 		return false
 	}
-	m := sessionMessage{est: est, localIndex: r.index, signal: p.signal}
+	m := sessionMessage{est: est, localIndex: r.index, signal: p.signal, relayed: r.relayed}
 	if p.from == r.key.from { // where our answer went and was read
 		m.from = p.from
 	}

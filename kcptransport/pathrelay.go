@@ -1,0 +1,125 @@
+package kcptransport
+
+import (
+	"net/netip"
+	"slices"
+	"time"
+)
+
+// How a link goes between direct paths and circuits.
+const (
+	probation     = 5 * time.Second  // that a direct path has to work again before a circuit is left for it; doubled each time
+	maxProbation  = 5 * time.Minute  // but no longer
+	probationPast = 10 * time.Minute // after which earlier failures are forgotten
+	probationAsk  = time.Second      // between probes meanwhile
+	minSpareRTT   = 5 * time.Millisecond
+	spareLimit    = 15 * time.Second // after which a suspect direct path leaves the table while a circuit is in use
+)
+
+// carriedPrefix has the addresses that stand for connections (TCP, WebSocket) by which packets travel where UDP is blocked
+// (RFC 6666: nothing on any wire has such an address).
+var carriedPrefix = netip.MustParsePrefix("100::/64")
+
+// carried reports whether an address stands for a connection.
+func carried(a netip.Addr) bool { return carriedPrefix.Contains(a) }
+
+// opened enters a circuit. Each of its hops is a link that carries full packets, so it needs no proof; a small probe measures
+// the round trip, and shows the other side that the handshake is complete.
+func (t *pathTable) opened(now time.Time, p Path, rtt time.Duration, relays []PeerID) {
+	e := t.find(p)
+	if e == nil {
+		if e = t.add(p); e == nil {
+			return
+		}
+	}
+	if e.srtt == 0 {
+		e.srtt = rtt
+	}
+	e.full, e.relays = true, relays
+	t.validate(now, e, ReasonOpened)
+	e.probeAt = now
+}
+
+// closed takes a circuit out.
+func (t *pathTable) closed(now time.Time, p Path) {
+	e := t.find(p)
+	if e == nil {
+		return
+	}
+	t.paths = slices.DeleteFunc(t.paths, func(other *pathEntry) bool { return other == e })
+	t.dirty = true
+	if e == t.inUse {
+		t.inUse = nil
+		t.forgetAsking()
+		t.heardAt = now // the peer has from now on time to be found otherwise
+		t.choose(now)
+	}
+}
+
+// spare returns the best circuit that works and is not in use, nil when there is none. It costs nothing while it is not
+// needed: what keeps its hops alive are the links they belong to.
+func (t *pathTable) spare() *pathEntry {
+	var best *pathEntry
+	for _, e := range t.paths {
+		if e.path.Direct() || e == t.inUse || e.validated.IsZero() || !e.suspect.IsZero() {
+			continue
+		}
+		if best == nil || comparePaths(e.pathView(t, true), best.pathView(t, true)) < 0 {
+			best = e
+		}
+	}
+	return best
+}
+
+// spareInDoubt returns the circuit on which everything is sent a second time, because an answer is missing on the path in
+// use; nil when none is missing, or there is no such circuit.
+func (t *pathTable) spareInDoubt() *pathEntry {
+	if !t.inDoubt() {
+		return nil
+	}
+	return t.spare()
+}
+
+// strict reports whether only an answer to a probe of ours ends a doubt. Where there is another way, hearing the peer is not
+// enough: it may be that it does not hear us.
+func (t *pathTable) strict() bool {
+	return t.inUse != nil && !t.inUse.path.Direct() || t.spare() != nil
+}
+
+// heardElsewhere is called when the peer sends data on a path that worked before and is not in use. If one of the two is a
+// circuit, the peer has perhaps left the path in use because it does not work for it.
+func (t *pathTable) heardElsewhere(now time.Time, e *pathEntry) {
+	old := t.inUse
+	if old == nil || e.path.Direct() && old.path.Direct() || now.Sub(t.doubted) < doubtPause || now.Sub(old.heardAt) < old.srtt {
+		return
+	}
+	t.doubted = now
+	t.doubt(now, now, old, ReasonMoved)
+}
+
+// left records that the path in use was left for a circuit, as it failed.
+func (e *pathEntry) left(now time.Time) {
+	if now.Sub(e.leftAt) > probationPast {
+		e.leaves = 0
+	}
+	e.leaves, e.leftAt = e.leaves+1, now
+}
+
+// steady sets when a path that was left, and works again, may be used again.
+func (e *pathEntry) steady(now time.Time) {
+	if e.leaves > 0 && !e.suspect.IsZero() {
+		e.steadyAt = now.Add(min(probation<<min(e.leaves-1, 10), maxProbation))
+	}
+}
+
+// bestDirect returns the best direct path that was validated.
+func (t *pathTable) bestDirect() *pathEntry {
+	var best *pathEntry
+	for _, e := range t.paths {
+		if e.path.Direct() && !e.validated.IsZero() &&
+			(best == nil || comparePaths(e.pathView(t, true), best.pathView(t, true)) < 0) {
+			best = e
+		}
+	}
+	return best
+}
