@@ -28,6 +28,7 @@ type bbr struct {
 	phaseAt time.Duration
 	probed  float64 // the rate before probing showed what it brought
 
+	markedAt  time.Duration // when a mark last counted
 	drainEnd  time.Duration // when looking for the least round trip ends
 	lastState bbrState
 }
@@ -95,6 +96,18 @@ func (b *bbr) onAck(s ackSample) {
 	b.step(s, ended)
 	if ended {
 		b.newRound(s)
+	}
+}
+
+// onMark sends less, as when a queue is full, once a round trip.
+func (b *bbr) onMark(now time.Duration) {
+	if now-b.markedAt < b.minRTT {
+		return
+	}
+	b.markedAt = now
+	b.bw.scale(bbrBackoff)
+	if b.state == bbrStartup {
+		b.state = bbrDrain
 	}
 }
 

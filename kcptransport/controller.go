@@ -7,6 +7,8 @@ import "time"
 type controller interface {
 	// onAck is told what each batch of acknowledgements, or a timeout, revealed.
 	onAck(s ackSample)
+	// onMark is told that a relay on the way has more to carry than it can.
+	onMark(now time.Duration)
 	// window returns how many bytes may be in flight.
 	window() int
 	// rate returns at how many bytes a second to send; 0 = as fast as the window allows.

@@ -31,7 +31,7 @@
 //	0xC2-0xC4  handshake XX: only an address is known        the same
 //	0xC6       refusal of a handshake
 //	0xC8       data: receiver index (4), packet number (4), AEAD ciphertext of frames
-//	0xD0       relayed; dropped by this version
+//	0xD0       relayed, 0xD1 with a mark: the label of a circuit (4), then a handshake or data packet
 //
 // A full packet has at most 60 bytes of overhead above UDP, KCP's 24 included.
 //

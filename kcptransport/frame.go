@@ -18,6 +18,8 @@ const (
 	frameDatagram   frameKind = 4 // length (2), a datagram of the application
 	frameClose      frameKind = 5 // code (4), length (1), reason: the link ends
 	frameStreamGone frameKind = 6 // conversation (4): the sender knows no such stream
+	frameDoubt      frameKind = 7 // nothing: the sender has heard nothing on the path it uses, although it asked
+	frameMarked     frameKind = 8 // count (4): packets that relays on the way have marked since the link began
 )
 
 // Sizes in bytes.
@@ -97,6 +99,11 @@ func appendStreamGone(dst []byte, conv uint32) []byte {
 	return binary.BigEndian.AppendUint32(append(dst, byte(frameStreamGone)), conv)
 }
 
+// appendMarked appends how many packets came with the mark of a relay that has too much to carry.
+func appendMarked(dst []byte, count uint32) []byte {
+	return binary.BigEndian.AppendUint32(append(dst, byte(frameMarked)), count)
+}
+
 // frame is one frame of a packet. Only the fields of its kind are set.
 type frame struct {
 	kind     frameKind
@@ -104,6 +111,7 @@ type frame struct {
 	observed netip.AddrPort // answer; invalid when the other side had no address to tell
 	code     uint32         // close
 	conv     uint32         // stream gone
+	count    uint32         // marked
 	data     []byte         // KCP segments, datagram, or close's reason (any bytes); part of the packet's buffer
 }
 
@@ -179,6 +187,14 @@ func parseFrame(b []byte) (f frame, n int, err error) {
 			return f, 0, errFrameShort
 		}
 		f.conv = binary.BigEndian.Uint32(b[1:])
+		return f, 1 + 4, nil
+	case frameDoubt:
+		return f, 1, nil
+	case frameMarked:
+		if len(b) < 1+4 {
+			return f, 0, errFrameShort
+		}
+		f.count = binary.BigEndian.Uint32(b[1:])
 		return f, 1 + 4, nil
 	}
 	return f, 0, errFrameUnknown

@@ -27,6 +27,10 @@ func appendFrame(dst []byte, f frame) []byte {
 		return appendClose(dst, f.code, string(f.data))
 	case frameStreamGone:
 		return appendStreamGone(dst, f.conv)
+	case frameDoubt:
+		return append(dst, byte(frameDoubt))
+	case frameMarked:
+		return appendMarked(dst, f.count)
 	}
 	panic("no such frame")
 }
@@ -53,7 +57,7 @@ func genAddr() *rapid.Generator[netip.AddrPort] {
 
 func genFrame() *rapid.Generator[frame] {
 	return rapid.Custom(func(t *rapid.T) frame {
-		f := frame{kind: frameKind(rapid.IntRange(int(frameProbe), int(frameStreamGone)).Draw(t, "kind"))}
+		f := frame{kind: frameKind(rapid.IntRange(int(frameProbe), int(frameMarked)).Draw(t, "kind"))}
 		data := func(limit int) []byte {
 			return append([]byte{}, rapid.SliceOfN(rapid.Byte(), 0, limit).Draw(t, "data")...)
 		}
@@ -71,6 +75,8 @@ func genFrame() *rapid.Generator[frame] {
 			f.code, f.data = rapid.Uint32().Draw(t, "code"), data(maxCloseReason)
 		case frameStreamGone:
 			f.conv = rapid.Uint32().Draw(t, "conv")
+		case frameMarked:
+			f.count = rapid.Uint32().Draw(t, "count")
 		}
 		return f
 	})
@@ -97,7 +103,7 @@ func TestFrameErrors(t *testing.T) {
 		want error
 	}{
 		{"nothing", nil, errFrameNone},
-		{"unknown", append(whole, 7), errFrameUnknown},
+		{"unknown", append(whole, 9), errFrameUnknown},
 		{"probe", whole[:8], errFrameShort},
 		{"answer", appendAnswer(nil, 1, netip.AddrPort{})[:9], errFrameShort},
 		{"answer's address", appendAnswer(nil, 1, netip.MustParseAddrPort("192.0.2.1:1"))[:15], errFrameShort},
@@ -108,6 +114,7 @@ func TestFrameErrors(t *testing.T) {
 		{"close", appendClose(nil, 1, "abc")[:5], errFrameShort},
 		{"close's reason", appendClose(nil, 1, "abc")[:8], errFrameShort},
 		{"gone", appendStreamGone(nil, 1)[:4], errFrameShort},
+		{"marked", appendMarked(nil, 1)[:4], errFrameShort},
 	} {
 		for _, prefix := range [][]byte{nil, {0, 0}, whole} {
 			if test.b == nil && len(prefix) > 0 {

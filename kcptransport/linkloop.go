@@ -49,8 +49,12 @@ type linkLoop struct {
 	troubledAt time.Time // the last one
 	quietUntil time.Time // when Link.Quiet is over; zero: it was not called
 
-	doubling bool // everything is sent by a circuit as well
-	marked   int  // packets that a relay with too much to carry has marked
+	recent   recentPackets // sent lately, while there is a circuit to spare
+	doubling bool          // everything is sent by a circuit as well
+	resendAt time.Time     // when it goes on; zero: it does not
+
+	marked, told uint32 // packets of the peer that came with the mark of a relay, and how many of them the peer was told of
+	marks        uint32 // likewise of ours, as the peer tells
 
 	signal       Signal // nil once there is a path
 	signalRTT    time.Duration
@@ -168,7 +172,7 @@ func (k *linkLoop) proceed(now time.Time, out *outBatch) {
 	w.control(probes)
 	w.early()
 	w.bySignal()
-	k.doubleStep(now)
+	k.doubleStep(&w)
 	k.closeStep(now, &w)
 	if k.closing == nil || !k.closing.told() {
 		k.mux.advance(now)
@@ -243,11 +247,42 @@ func (k *linkLoop) troubleStep(now time.Time) {
 }
 
 // doubleStep has everything sent by a circuit, too, while an answer is missing on the path in use. What may have got lost
-// there leaves first.
-func (k *linkLoop) doubleStep(now time.Time) {
-	before := k.doubling
-	if k.doubling = k.paths.spareInDoubt() != nil; k.doubling && !before {
-		k.mux.repairNow(now)
+// there lately is sent once more, the oldest first, and not all at once.
+func (k *linkLoop) doubleStep(w *packetWriter) {
+	if at := k.recent.expires(); !at.IsZero() && !w.now.Before(at) {
+		k.recent.clear()
+	}
+	spare := k.paths.spareInDoubt()
+	switch {
+	case spare == nil && !k.doubling:
+		return
+	case spare == nil: // the path works, or the circuit is in use: then what it brings tells what is still missing
+		if k.doubling = false; k.paths.inDoubt() || k.paths.inUse == nil || k.paths.inUse.path.Direct() {
+			k.resendAt = time.Time{}
+			return
+		}
+		spare = k.paths.inUse
+	case !k.doubling:
+		k.doubling, k.resendAt = true, w.now
+		since, ok := k.mux.oldestFlight()
+		if !ok {
+			since = k.paths.unheardSince(w.now)
+		}
+		k.recent.rewind(since, k.paths.rtt()*3/8)
+	}
+	if k.resendAt.IsZero() || w.now.Before(k.resendAt) {
+		return
+	}
+	k.resendAt = time.Time{}
+	for range 2 {
+		for range resendBurst {
+			if b := k.recent.next(); b != nil {
+				w.begin()
+				w.push(append(w.out.space(), b...), spare.path, true)
+				k.resendAt = w.now.Add(resendPause)
+			}
+		}
+		k.recent.turn()
 	}
 }
 
@@ -471,6 +506,7 @@ func (k *linkLoop) frame(now time.Time, f frame, path Path, size int, out *outBa
 		k.paths.answered(now, path, f.token, f.observed, size)
 	case frameKCP:
 		burst := carriesData(f.data)
+		k.paths.acked = k.paths.acked || carriesAck(f.data)
 		if err := k.mux.input(now, f.data); err != nil {
 			k.stats.PacketsRefused++
 		}
@@ -482,6 +518,13 @@ func (k *linkLoop) frame(now time.Time, f frame, path Path, size int, out *outBa
 		k.peerClosed(now, f, path, out)
 	case frameStreamGone:
 		k.mux.gone(f.conv)
+	case frameMarked:
+		if f.count != k.marks {
+			k.marks = f.count
+			k.mux.marked(now)
+		}
+	case frameDoubt:
+		k.paths.notHeard(now)
 	}
 	return false
 }
@@ -506,6 +549,7 @@ func (k *linkLoop) deadAt() (at, since time.Time) {
 func (k *linkLoop) next() time.Time {
 	dead, _ := k.deadAt()
 	at := earlier(earlier(k.signalAt, k.sessions.next()), earlier(k.networkAt, dead))
+	at = earlier(at, earlier(k.resendAt, k.recent.expires()))
 	if k.closing != nil {
 		at = earlier(at, k.closing.next)
 	}
@@ -547,6 +591,7 @@ func (k *linkLoop) finish() {
 		k.ep.table.dropIndex(s.localIndex)
 	}
 	k.mux.close(k.ended)
+	k.recent.clear()
 	k.link.hop.view.Store(nil)
 	k.link.datagrams.close(k.ended)
 	k.link.mu.Lock()

@@ -164,6 +164,21 @@ func (m *mux) hintRTT(rtt time.Duration) {
 	}
 }
 
+// oldestFlight returns when the oldest data left that is not acknowledged yet; false when all is.
+func (m *mux) oldestFlight() (time.Time, bool) {
+	if m.log.inflight == 0 {
+		return time.Time{}, false
+	}
+	m.log.advanceOldest()
+	return m.start.Add(m.log.at(m.log.oldest).sentAt), true
+}
+
+// marked says that relays on the way have marked packets of ours.
+func (m *mux) marked(now time.Time) {
+	m.setNow(now)
+	m.ctrl.onMark(m.now)
+}
+
 // retry makes the next probe due at once: what was sent before may be lost.
 func (m *mux) retry() {
 	if m.log.inflight > 0 {

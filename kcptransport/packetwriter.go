@@ -23,8 +23,8 @@ func (w *packetWriter) begin() []byte {
 }
 
 // send seals the frames that were appended to what begin returned, for the given path. asks tells that they want an
-// answer of some kind.
-func (w *packetWriter) send(frames []byte, path Path, asks bool) {
+// answer of some kind. It returns the packet, which is there until the next one is begun.
+func (w *packetWriter) send(frames []byte, path Path, asks bool) []byte {
 	b := w.session.seal(w.out.space(), frames)
 	w.k.stats.PacketsSent++
 	w.k.stats.BytesSent += uint64(len(b))
@@ -32,9 +32,10 @@ func (w *packetWriter) send(frames []byte, path Path, asks bool) {
 		if w.k.signal != nil {
 			_ = w.k.signal.Send(b) // lost, as any packet may be
 		}
-		return
+		return b
 	}
 	w.push(b, path, asks)
+	return b
 }
 
 // push sends a packet that was sealed in the batch's space.
@@ -51,10 +52,8 @@ func (w *packetWriter) push(b []byte, path Path, asks bool) {
 
 // sendTwice is send by a path in doubt, and by another one as well: the peer takes what comes first.
 func (w *packetWriter) sendTwice(frames []byte, path, other Path, asks bool) {
-	at := w.out.n
-	w.send(frames, path, asks)
-	first := w.out.store[at][relayPrefix:] // the same packet, whatever is in front of it
-	w.push(append(w.out.space(), first[:dataOverhead+len(frames)]...), other, asks)
+	b := w.send(frames, path, asks)
+	w.push(append(w.out.space(), b...), other, asks) // the same packet, whatever is in front of it
 }
 
 // maxFrames is how many bytes of frames a packet holds.
@@ -127,6 +126,9 @@ func (w *packetWriter) control(probes []outProbe) {
 			}
 			probes = probes[1:]
 		}
+		if asks && w.k.paths.deaf(path) && len(frames) < w.maxFrames() {
+			frames = append(frames, byte(frameDoubt))
+		}
 		if size > len(frames) {
 			frames = appendPadding(frames, size-len(frames))
 		}
@@ -179,6 +181,7 @@ func (w *packetWriter) data() {
 	k := w.k
 	path, ok := k.paths.current()
 	spare := k.paths.spareInDoubt()
+	keep := spare == nil && k.resendAt.IsZero() && k.paths.spare() != nil
 	if !ok || spare == nil && (k.paths.leaving() || k.paths.moving()) {
 		return
 	}
@@ -188,17 +191,25 @@ func (w *packetWriter) data() {
 		before := len(frames)
 		frames = w.datagrams(frames)
 		asks := len(frames) > before
+		owed := false
 		if !asks {
-			frames, asks = w.streams(frames)
+			frames, owed = w.streams(frames)
+			asks = owed
 		}
-		frames = w.gone(frames)
+		frames = w.marked(w.gone(frames))
 		if len(frames) == before {
 			return
 		}
 		if spare != nil {
 			w.sendTwice(frames, path, spare.path, asks)
 		} else {
-			w.send(frames, path, asks)
+			b := w.send(frames, path, asks)
+			if keep {
+				k.recent.add(w.now, b)
+			}
+		}
+		if owed {
+			k.paths.owes(w.now)
 		}
 	}
 	k.link.inbox.poke() // there may be more
@@ -240,6 +251,15 @@ func (w *packetWriter) gone(frames []byte) []byte {
 
 const streamGoneSize = 1 + 4
 
+// marked appends how many packets of the peer were marked, when there were more.
+func (w *packetWriter) marked(frames []byte) []byte {
+	if w.k.marked != w.k.told && len(frames)+1+4 <= w.maxFrames() {
+		w.k.told = w.k.marked
+		frames = appendMarked(frames, w.k.marked)
+	}
+	return frames
+}
+
 // tellClose tells the peer that the link ends, on the path in use, or on all that may work; false when there is none.
 func (w *packetWriter) tellClose(code uint32, reason string, all bool) bool {
 	path, ok := w.k.paths.current()
@@ -266,9 +286,14 @@ func (w *packetWriter) closeOn(path Path, code uint32, reason string) {
 
 // carriesData reports whether KCP segments hold more than acknowledgements: data, or a question, so that an answer
 // follows.
-func carriesData(segments []byte) bool {
+func carriesData(segments []byte) bool { return hasSegment(segments, kcpPush, kcpAsk) }
+
+// carriesAck reports whether KCP segments acknowledge something.
+func carriesAck(segments []byte) bool { return hasSegment(segments, kcpAck, kcpAck) }
+
+func hasSegment(segments []byte, kind, other byte) bool {
 	for len(segments) >= kcpHeaderLen {
-		if segments[4] == kcpPush || segments[4] == kcpAsk {
+		if segments[4] == kind || segments[4] == other {
 			return true
 		}
 		n := kcpHeaderLen + int64(binary.LittleEndian.Uint32(segments[20:]))

@@ -13,6 +13,7 @@ const (
 	probationPast = 10 * time.Minute // after which earlier failures are forgotten
 	probationAsk  = time.Second      // between probes meanwhile
 	minSpareRTT   = 5 * time.Millisecond
+	spareGrace    = 2 * time.Millisecond
 	spareLimit    = 15 * time.Second // after which a suspect direct path leaves the table while a circuit is in use
 )
 
@@ -80,10 +81,39 @@ func (t *pathTable) spareInDoubt() *pathEntry {
 	return t.spare()
 }
 
+// owes records that data of a stream was sent on the path in use: the peer has to acknowledge it, and where there is a
+// circuit to spare, anything else that comes is no sign that it arrived.
+func (t *pathTable) owes(now time.Time) {
+	if e := t.inUse; e != nil && !e.owed {
+		e.owed, e.waiting = true, now
+	}
+}
+
+// unheardSince returns since when what was sent on the path in use may not have arrived.
+func (t *pathTable) unheardSince(now time.Time) time.Time {
+	if !t.inUse.waiting.IsZero() {
+		now = t.inUse.waiting
+	}
+	return now.Add(-t.inUse.srtt)
+}
+
 // strict reports whether only an answer to a probe of ours ends a doubt. Where there is another way, hearing the peer is not
 // enough: it may be that it does not hear us.
 func (t *pathTable) strict() bool {
 	return t.inUse != nil && !t.inUse.path.Direct() || t.spare() != nil
+}
+
+// deaf reports whether p is the path in use and nothing was heard on it for too long.
+func (t *pathTable) deaf(p Path) bool {
+	return t.inDoubt() && t.inUse.path == p && t.inUse.reason == ReasonSilence
+}
+
+// notHeard is called when the peer says that it hears nothing of what we send.
+func (t *pathTable) notHeard(now time.Time) {
+	if t.inUse != nil && t.spare() != nil && now.Sub(t.doubted) >= doubtPause {
+		t.doubted = now
+		t.doubt(now, now, t.inUse, ReasonMoved)
+	}
 }
 
 // heardElsewhere is called when the peer sends data on a path that worked before and is not in use. If one of the two is a

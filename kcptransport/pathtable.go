@@ -54,6 +54,7 @@ type pathTable struct {
 	doubted   time.Time // when suspectSilence last had a reason
 	changes   uint64    // of inUse
 	dirty     bool      // something that PathInfo tells has changed
+	acked     bool      // the packet that is handed to heard next acknowledges data
 
 	heardAt   time.Time     // anything authentic, on any path
 	burstAt   time.Time     // the last packet that carried more than probes and answers, since the path proved itself
@@ -74,6 +75,7 @@ type pathEntry struct {
 	heardAt   time.Time
 	sentAt    time.Time
 	waiting   time.Time // the first packet since heardAt that wants an answer; zero: none
+	owed      bool      // it carried data of a stream, which has to be acknowledged
 	srtt      time.Duration
 	rttVar    time.Duration
 	minRTT    time.Duration
@@ -180,7 +182,7 @@ func (t *pathTable) handshaken(now time.Time, p Path, rtt time.Duration, observe
 
 func (t *pathTable) validate(now time.Time, e *pathEntry, reason PathReason) {
 	e.steady(now)
-	e.validated, e.suspect, e.waiting = now, time.Time{}, time.Time{}
+	e.validated, e.suspect, e.waiting, e.owed = now, time.Time{}, time.Time{}, false
 	e.tries, e.probeAt, e.twinAt, e.padNext = 0, time.Time{}, time.Time{}, false
 	e.proven, e.reason = true, reason
 	if e.heardAt.Before(now) {
@@ -239,6 +241,7 @@ func (e *pathEntry) worth(other *pathEntry) int {
 func (t *pathTable) heard(now time.Time, p Path, burst bool, size int) {
 	t.heardAt = now
 	t.forgetAsking()
+	defer func() { t.acked = false }()
 	e := t.inUse
 	if e == nil || e.path != p {
 		e = t.find(p)
@@ -264,7 +267,9 @@ func (t *pathTable) heard(now time.Time, p Path, burst bool, size int) {
 		}
 	}
 	e.heardAt = now
-	e.waiting = time.Time{}
+	if acked := t.acked; acked || !e.owed || !t.strict() {
+		e.waiting, e.owed = time.Time{}, false
+	}
 	e.counts.PacketsReceived++
 	e.counts.BytesReceived += uint64(size)
 	if e.cut && e.room() >= t.fullSize {
@@ -449,7 +454,7 @@ func (t *pathTable) answered(now time.Time, p Path, token uint64, observed netip
 	if e.observed.IsValid() && observed != e.observed {
 		e.shows = moveShows
 	}
-	e.heardAt, e.waiting, e.observed, e.proven = now, time.Time{}, observed, true
+	e.heardAt, e.waiting, e.owed, e.observed, e.proven = now, time.Time{}, false, observed, true
 	e.full = e.full || sent.padded && size >= fullAnswer
 	switch {
 	case e.full || !e.validated.IsZero():

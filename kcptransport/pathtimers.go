@@ -109,7 +109,7 @@ func (t *pathTable) silenceAt() time.Time {
 	}
 	at := e.waiting.Add(e.patience())
 	if t.spare() != nil {
-		at = e.waiting.Add(2*max(e.srtt, minSpareRTT) + suspectGrace)
+		at = e.waiting.Add(2*max(e.srtt, minSpareRTT) + spareGrace)
 	}
 	if t.heardAt.After(e.waiting) { // the peer is there, and just prefers another path
 		at = later(at, t.doubted.Add(doubtPause))

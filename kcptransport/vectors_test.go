@@ -107,6 +107,8 @@ var vectorFrames = []struct {
 	{"datagram: hello", frame{kind: frameDatagram, data: []byte("hello")}},
 	{"close, code 7, reason bye", frame{kind: frameClose, code: 7, data: []byte("bye")}},
 	{"stream gone, conversation 6", frame{kind: frameStreamGone, conv: 6}},
+	{"doubt", frame{kind: frameDoubt}},
+	{"marked, 258 packets", frame{kind: frameMarked, count: 258}},
 }
 
 func makeIdentityVector(seed [32]byte) identityVector {
