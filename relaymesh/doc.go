@@ -1,7 +1,7 @@
 // Package relaymesh finds a way to a peer that cannot be reached directly: with the help of peers that both sides can
 // reach.
 //
-// What it does today is introduction. A and B both hold a link to R and want a link to each other. A asks R for a
+// The first help is introduction. A and B both hold a link to R and want a link to each other. A asks R for a
 // [Channel] to B; R carries a few small packets in both directions, which are the handshake of a link between A and B;
 // and then A and B punch (package punch). R runs an [Introducer], A calls [Introduce], and B calls [Accept] on the
 // stream that R opens to it:
@@ -14,7 +14,19 @@
 //
 // A does not wait for an answer before it sends packets, so introduction adds nothing to the round trip over R.
 //
-// The types of relaying proper (reservations, circuits, relay records) are in reserve.go. Nothing implements them yet.
+// The second is relaying. A asks R for a [Circuit] to B, of 1 to 4 relays along a route that A chooses and that has no loop:
+//
+//	A                           R                           B
+//	|-- stream xppg/circuit --->|                           |
+//	|   ask B, label a          |-- stream xppg/relayed --->|
+//	|                           |   offered A, label y      |
+//	|                           |<----- granted, label b ---|
+//	|<------ granted, label x --|                           |
+//
+// From then on A sends packets with label x to R, outside of any stream, and R's [Switch] sends them to B with label b; B
+// sends with y, and A gets a. A relay on a longer route asks the next one as it was asked. The circuit lasts as long as its
+// streams: when one of them ends, so do all. What A and B do with it is the business of [kcptransport.Circuit]: for their
+// link it is a path.
 //
 // # On the wire
 //
@@ -30,9 +42,19 @@
 //
 // R reads the request and then passes frames on without looking at their type. Frames of unknown type are skipped.
 //
+// The streams of circuits have frames of the same form. A list is a number (1) and so many peers of 32 bytes; limits are bytes a second (8),
+// bytes (8), circuits (4) and seconds (4), where 0 means none.
+//
+//	0x04  refuse   code (1), at any time, then the stream ends
+//	0x10  ask      version (1), target (32), label (4), list of who asked first and the relays passed so far (empty when the
+//	               first one asks), list of the relays that still follow
+//	0x11  offered  version (1), who asked first (32), label (4), limits, list of the relays from there on
+//	0x12  granted  label (4), limits, list of the relays from here on
+//
 // # Security
 //
 // The packets are those of an encrypted handshake between A and B, so R learns who wants to talk to whom and nothing
 // else, and can drop packets but not take part. That the offer names A is R's word only: the handshake proves it.
-// Everything is bounded: see [IntroducerConfig] for what R gives, and [Channel] for what the two sides take.
+// The same holds for circuits: relays see who talks to whom and how much. A relay can lie about who asked, which the handshake finds out,
+// and about the route behind it. Everything is bounded: see [IntroducerConfig] for what R gives, and [Channel] for what the two sides take.
 package relaymesh

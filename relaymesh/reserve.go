@@ -24,12 +24,3 @@ type Reservation struct {
 	Expires time.Time
 	Limits  Limits
 }
-
-// Circuit is a relayed path to a peer: what a link needs of it is the [kcptransport.Path] alone. Nothing opens
-// circuits yet.
-type Circuit struct {
-	Path   kcptransport.Path     // the address of the first relay, and the label there
-	Via    []kcptransport.PeerID // 1 to MaxHops relays in order, none twice
-	RTT    time.Duration         // to the peer and back, measured while it was opened
-	Limits Limits                // the narrowest of its relays
-}

@@ -1,0 +1,245 @@
+package relaymesh
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"slices"
+	"sync"
+	"time"
+
+	"github.com/2xppg/xppg/kcptransport"
+)
+
+// RelayConfig says what a [Relay] gives.
+type RelayConfig struct {
+	// ID is who the relay is; required.
+	ID kcptransport.PeerID
+
+	// Switch carries the packets; required.
+	Switch *Switch
+
+	// Open opens a stream of a kind to a peer to which there is a link; required. It must not dial: who asks for a circuit
+	// must not be able to make this node connect to others. It returns ErrUnknownPeer when there is no link.
+	Open func(ctx context.Context, peer kcptransport.PeerID, kind string) (Stream, error)
+
+	// Neighbor returns where a peer is to which there is a link; required.
+	Neighbor func(peer kcptransport.PeerID) (Neighbor, bool)
+
+	// Limits is what one peer may have, and what it is told.
+	Limits Limits
+}
+
+// RelayStats are the counters of a [Relay] since it was made.
+type RelayStats struct {
+	Circuits int                   // now
+	Granted  uint64                // circuits that came about
+	Refused  map[RefuseCode]uint64 // circuits refused, and ended by a limit
+}
+
+// Relay sets up circuits through this node. It has no goroutines of its own: they all live within calls of Serve. Its
+// methods may be called from any goroutine.
+type Relay struct {
+	cfg RelayConfig
+
+	mu    sync.Mutex
+	stats RelayStats
+	peers map[kcptransport.PeerID]int // circuits that each asked for
+}
+
+// NewRelay returns a relay that works as cfg says.
+func NewRelay(cfg RelayConfig) *Relay {
+	return &Relay{cfg: cfg, stats: RelayStats{Refused: map[RefuseCode]uint64{}}, peers: map[kcptransport.PeerID]int{}}
+}
+
+// Stats returns the counters.
+func (r *Relay) Stats() RelayStats {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	s := r.stats
+	s.Refused = make(map[RefuseCode]uint64, len(r.stats.Refused))
+	for code, n := range r.stats.Refused {
+		s.Refused[code] = n
+	}
+	return s
+}
+
+// Serve serves a stream of kind [KindCircuit] that peer from opened, as long as the circuit lasts or until ctx ends, and
+// closes it. The error tells why there was no circuit, or why it did not end by itself.
+func (r *Relay) Serve(ctx context.Context, from kcptransport.PeerID, stream Stream) error {
+	defer stream.Close()
+	defer interruptOn(ctx, stream)()
+	err := r.serve(ctx, from, stream)
+	if err == nil {
+		return nil
+	}
+	var refused *RefusedError
+	if errors.As(err, &refused) {
+		r.mu.Lock()
+		r.stats.Refused[refused.Code]++
+		r.mu.Unlock()
+		tell(stream, refused.Code)
+	}
+	return fmt.Errorf("relaymesh: relaying for %s: %w", from.Short(), err)
+}
+
+func (r *Relay) serve(ctx context.Context, from kcptransport.PeerID, stream Stream) error {
+	if err := setDeadline(ctx, acceptTimeout, stream); err != nil {
+		return err
+	}
+	frame, err := readFrame(stream, make([]byte, maxFrameBytes))
+	if err != nil {
+		return fmt.Errorf("reading what it asks for: %w", err)
+	}
+	a, err := parseAsk(frame, r.cfg.ID, from)
+	if err != nil {
+		return fmt.Errorf("%w: %w", refusal(a.target, RefusedRequest), err)
+	}
+	if err := r.begin(from, a.target); err != nil {
+		return err
+	}
+	defer r.end(from)
+	return r.connect(ctx, from, a, stream)
+}
+
+// begin counts a circuit.
+func (r *Relay) begin(from, target kcptransport.PeerID) error {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if most := r.cfg.Limits.Circuits; most > 0 && r.peers[from] >= most {
+		return refusal(target, RefusedBusy)
+	}
+	r.peers[from]++
+	r.stats.Circuits++
+	return nil
+}
+
+func (r *Relay) end(from kcptransport.PeerID) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	r.stats.Circuits--
+	if r.peers[from]--; r.peers[from] == 0 {
+		delete(r.peers, from)
+	}
+}
+
+// connect makes our part of the circuit, has the next hop make its own, and waits for the end.
+func (r *Relay) connect(ctx context.Context, from kcptransport.PeerID, a ask, asking Stream) error {
+	next, kind := a.target, KindRelayed
+	if len(a.route) > 0 {
+		next, kind = a.route[0], KindCircuit
+	}
+	before, ok := r.cfg.Neighbor(from)
+	behind, known := r.cfg.Neighbor(next)
+	if !ok || !known {
+		return refusal(a.target, RefusedUnknown)
+	}
+	conn, err := r.cfg.Switch.Connect(before, behind)
+	if errors.Is(err, ErrFull) {
+		return refusal(a.target, RefusedBusy)
+	}
+	if err != nil {
+		return err
+	}
+	defer conn.Close()
+	conn.SetRemote(SideA, a.label)
+
+	asked, err := r.open(ctx, next, kind)
+	switch {
+	case errors.Is(err, ErrUnknownPeer):
+		return refusal(a.target, RefusedUnknown)
+	case err != nil:
+		return fmt.Errorf("%w: %w", refusal(a.target, RefusedByTarget), err)
+	}
+	defer asked.Close()
+	if err := setDeadline(ctx, setupTimeout, asked, asking); err != nil {
+		return err
+	}
+	defer interruptOn(ctx, asked)()
+	g, err := r.agree(asked, a, conn.LabelFor(SideB))
+	if err != nil {
+		var refused *RefusedError
+		if !errors.As(err, &refused) {
+			err = fmt.Errorf("%w: %w", refusal(a.target, RefusedByTarget), err)
+		}
+		return err
+	}
+	conn.SetRemote(SideB, g.label)
+	g.label, g.limits = conn.LabelFor(SideA), g.limits.narrow(r.cfg.Limits)
+	g.relays = slices.Insert(g.relays, 0, r.cfg.ID)
+	if _, err := asking.Write(g.frame()); err != nil {
+		return err
+	}
+	r.mu.Lock()
+	r.stats.Granted++
+	r.mu.Unlock()
+	return r.wait(ctx, a.target, conn, asking, asked)
+}
+
+func (r *Relay) open(ctx context.Context, next kcptransport.PeerID, kind string) (Stream, error) {
+	ctx, cancel := context.WithTimeout(ctx, acceptTimeout)
+	defer cancel()
+	return r.cfg.Open(ctx, next, kind)
+}
+
+// agree tells the next hop what is asked for and returns its answer.
+func (r *Relay) agree(asked Stream, a ask, label uint32) (granted, error) {
+	passed := append(slices.Clone(a.passed), r.cfg.ID)
+	var frame []byte
+	if len(a.route) > 0 {
+		frame = ask{target: a.target, label: label, passed: passed, route: a.route[1:]}.frame()
+	} else {
+		frame = offer{origin: passed[0], label: label, limits: r.cfg.Limits, relays: passed[1:]}.frame()
+	}
+	if _, err := asked.Write(frame); err != nil {
+		return granted{}, err
+	}
+	g, err := readGranted(asked, a.target)
+	if err == nil && len(g.relays) != len(a.route) {
+		err = errors.New("the rest of the circuit has another length than was asked for")
+	}
+	return g, err
+}
+
+// wait returns when one of the streams has ended, the circuit has used up what it may, or ctx has ended.
+func (r *Relay) wait(ctx context.Context, target kcptransport.PeerID, conn *Connection, streams ...Stream) error {
+	for _, s := range streams {
+		if err := s.SetDeadline(time.Time{}); err != nil {
+			return err
+		}
+	}
+	var timer <-chan time.Time
+	if d := r.cfg.Limits.Duration; d > 0 {
+		t := time.NewTimer(d)
+		defer t.Stop()
+		timer = t.C
+	}
+	ended := make(chan error, len(streams))
+	var reading sync.WaitGroup
+	defer reading.Wait()
+	for _, s := range streams {
+		reading.Go(func() { ended <- waitEnd(s, target) })
+	}
+	var err error
+	select {
+	case err = <-ended:
+		if errors.Is(err, io.EOF) {
+			err = nil
+		}
+	case <-conn.Done():
+		err = refusal(target, RefusedLimit)
+	case <-timer:
+		err = refusal(target, RefusedLimit)
+	case <-ctx.Done():
+		err = refusal(target, RefusedClosing)
+	}
+	var refused *RefusedError
+	if errors.As(err, &refused) {
+		tell(streams[1], refused.Code) // the other one is told by Serve
+	}
+	for _, s := range streams {
+		_ = s.SetDeadline(time.Unix(1, 0)) // so that nobody reads on; a stream that has ended needs it not
+	}
+	return err
+}
