@@ -57,6 +57,9 @@ type Config struct {
 	// peers that connect to us are welcome beyond that. Default 32; negative: none.
 	MaxPeers int
 
+	// Relay says whether this node relays for others. Default: once it is known that others can reach it.
+	Relay RelayMode
+
 	// AllowBench lets peers measure throughput against this node.
 	AllowBench bool
 

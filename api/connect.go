@@ -239,6 +239,7 @@ func (pg *Playground) acceptLinks() {
 // connected tells the application of a peer and keeps telling it of its path.
 func (pg *Playground) connected(p *peer, info kcptransport.PathInfo) {
 	pg.observe(p)
+	pg.noteReached(p.link, info)
 	p.connOnce.Do(func() {
 		p.since.Store(new(time.Now()))
 		pg.events.emit(pathEvent(EventPeer, p, info))
@@ -258,7 +259,7 @@ func (pg *Playground) connected(p *peer, info kcptransport.PathInfo) {
 }
 
 func pathEvent(t EventType, p *peer, i kcptransport.PathInfo) Event {
-	e := Event{Type: t, Peer: p.id, Path: pathName(i), Addr: i.Path.Addr, RTT: i.RTT}
+	e := Event{Type: t, Peer: p.id, Path: pathName(i), Via: i.Via, Addr: i.Path.Addr, RTT: i.RTT}
 	if t == EventPeer {
 		e.State = StateConnected
 	}
@@ -299,7 +300,7 @@ type signals struct {
 
 	mu      sync.Mutex
 	joining int // introducers still to be joined
-	chans   []*relaymesh.Channel
+	chans   []kcptransport.Signal
 	last    []byte // sent again through a channel that opens later
 	errs    map[kcptransport.PeerID]error
 }
@@ -336,6 +337,7 @@ func (s *signals) askIntroducers(via []Contact) bool {
 		asked[p.id] = true
 		s.ask(p)
 	}
+	s.relays()
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	for _, c := range via {
@@ -354,6 +356,7 @@ func (s *signals) joinIntroducer(c Contact) {
 		var p *peer
 		if p, err = s.pg.peer(c.Peer); err == nil {
 			s.ask(p)
+			s.relay(p, nil)
 			return
 		}
 	}
@@ -400,15 +403,8 @@ func (s *signals) askOnce(p *peer) error {
 	defer ch.Close()
 	stop := context.AfterFunc(s.ctx, func() { ch.Close() })
 	defer stop()
-	s.mu.Lock()
-	s.chans = append(s.chans, ch)
-	last := bytes.Clone(s.last)
-	s.mu.Unlock()
-	s.open()
+	s.add(ch)
 	defer s.remove(ch)
-	if len(last) > 0 {
-		_ = ch.Send(last) // a failing channel shows in Recv
-	}
 	for {
 		packet, err := ch.Recv()
 		if err != nil {
@@ -418,10 +414,49 @@ func (s *signals) askOnce(p *peer) error {
 	}
 }
 
-func (s *signals) remove(ch *relaymesh.Channel) {
+// add has handshake packets go by ch, too, the latest one at once.
+func (s *signals) add(ch kcptransport.Signal) {
+	s.mu.Lock()
+	s.chans = append(s.chans, ch)
+	last := bytes.Clone(s.last)
+	s.mu.Unlock()
+	s.open()
+	if len(last) > 0 {
+		_ = ch.Send(last) // lost, as any packet may be; a channel that fails shows in Recv
+	}
+}
+
+// relays sets up circuits to the target, so that there is a path as soon as the handshake is done.
+func (s *signals) relays() {
+	near := false
+	for _, p := range s.pg.introducersOf(s.target) {
+		near = true
+		s.relay(p, nil)
+	}
+	for _, route := range s.pg.routesTo(s.target, 1) {
+		if p, err := s.pg.peer(route[0]); err == nil && (len(route) > 1 || !near) {
+			s.relay(p, route[1:])
+		}
+	}
+}
+
+// relay sets up a circuit that begins at p. The handshake takes it as well where no introducer can carry it.
+func (s *signals) relay(p *peer, route []kcptransport.PeerID) {
+	if len(s.pg.circuitsTo(s.target)) >= maxWarm {
+		return
+	}
+	s.wg.Go(func() {
+		c, err := s.pg.openCircuit(s.ctx, p, s.target, route)
+		if err == nil && len(route) > 0 {
+			s.add(c)
+		}
+	})
+}
+
+func (s *signals) remove(ch kcptransport.Signal) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	s.chans = slices.DeleteFunc(slices.Clone(s.chans), func(o *relaymesh.Channel) bool { return o == ch })
+	s.chans = slices.DeleteFunc(slices.Clone(s.chans), func(o kcptransport.Signal) bool { return o == ch })
 }
 
 // failed remembers the latest that went wrong with an introducer.

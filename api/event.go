@@ -27,12 +27,13 @@ const (
 // An Event tells the application what no call returns.
 type Event struct {
 	Type  EventType
-	Peer  kcptransport.PeerID // zero when the event is about no peer
-	State string              // of an EventPeer: StateConnected or StateDisconnected
-	Path  string              // "direct" or "relay"; empty when there is none
-	Addr  netip.AddrPort      // where packets to the peer go
-	RTT   time.Duration       // round trip on the path
-	Err   error               // of an EventError, and why a peer was disconnected
+	Peer  kcptransport.PeerID   // zero when the event is about no peer
+	State string                // of an EventPeer: StateConnected or StateDisconnected
+	Path  string                // "direct" or "relay"; empty when there is none
+	Via   []kcptransport.PeerID // the relays of a relayed path, ours first
+	Addr  netip.AddrPort        // where packets to the peer go, on a relayed path to the first relay
+	RTT   time.Duration         // round trip on the path
+	Err   error                 // of an EventError, and why a peer was disconnected
 }
 
 // eventQueue hands events to listeners one after the other, outside all locks.

@@ -95,7 +95,7 @@ func (w *world) config(h *netsim.Host) Config {
 	}
 	return Config{
 		App: "test", Conn: conn, Identity: testIdentity(byte(w.places)), STUN: []string{},
-		LocalAddrs: h.Addrs, Rand: seeded.New([32]byte{byte(w.places)}),
+		Relay: RelayOff, LocalAddrs: h.Addrs, Rand: seeded.New([32]byte{byte(w.places)}),
 	}
 }
 

@@ -72,14 +72,15 @@ type ownRecord struct {
 	made       time.Time
 	addrs      []netip.AddrPort
 	neighbours []kcptransport.PeerID
+	relay      bool
 }
 
 func (r ownRecord) equal(o ownRecord) bool {
-	return slices.Equal(r.addrs, o.addrs) && slices.Equal(r.neighbours, o.neighbours)
+	return slices.Equal(r.addrs, o.addrs) && slices.Equal(r.neighbours, o.neighbours) && r.relay == o.relay
 }
 
 func (pg *Playground) ownRecord() ownRecord {
-	r := ownRecord{addrs: pg.Addrs()}
+	r := ownRecord{addrs: pg.Addrs(), relay: pg.Relaying()}
 	for _, p := range pg.readyPeers() {
 		r.neighbours = append(r.neighbours, p.id)
 	}
@@ -88,7 +89,7 @@ func (pg *Playground) ownRecord() ownRecord {
 
 // announce signs our record anew and spreads it.
 func (pg *Playground) announce(own ownRecord, now time.Time) {
-	r := makeRecord(pg.cfg.Identity, pg.cfg.App, now, own.addrs, own.neighbours, false)
+	r := makeRecord(pg.cfg.Identity, pg.cfg.App, now, own.addrs, own.neighbours, false, own.relay)
 	info, err := r.check(pg.cfg.App, now)
 	if err != nil {
 		pg.note(pg.ID(), err)

@@ -41,6 +41,10 @@ func (pg *Playground) NetworkChanged() {
 		c.fails, c.next = 0, now.Add(settled)
 	}
 	pg.mu.Unlock()
+	for _, p := range pg.readyPeers() {
+		p.movedAt.Store(true)
+		wake(p.pathWake)
+	}
 	pg.gather.Reset() // what peers saw until now counts no more: see observe
 	pg.ep.NetworkChanged()
 	wake(pg.stunWake)

@@ -25,7 +25,14 @@ func (pg *Playground) open() error {
 	bound := local.AddrPort()
 	pg.gather = punch.NewGatherer(punch.GathererConfig{Local: bound, Addrs: pg.cfg.LocalAddrs, Loopback: bound.Addr().IsLoopback()})
 	pg.puncher = punch.New(punch.Config{Candidates: pg.candidates, NAT: pg.gather.NAT})
-	pg.intro = relaymesh.NewIntroducer(relaymesh.IntroducerConfig{Open: pg.openIntroduced})
+	pg.intro = relaymesh.NewIntroducer(relaymesh.IntroducerConfig{
+		Open: func(ctx context.Context, target kcptransport.PeerID) (relaymesh.Stream, error) {
+			return pg.openTo(ctx, target, relaymesh.KindIntroduced)
+		},
+	})
+	if err := pg.openRelay(); err != nil {
+		return err
+	}
 	pg.stun = &stunclient.Client{
 		Send:  func(b []byte, to netip.AddrPort) error { return pg.ep.WriteTo(b, to) },
 		Local: bound,
@@ -36,7 +43,7 @@ func (pg *Playground) open() error {
 	cfg := kcptransport.Config{
 		Conn: pg.cfg.Conn, Identity: pg.cfg.Identity, App: pg.cfg.App, Rand: pg.cfg.Rand,
 		Candidates: pg.candidates, Hint: func() []byte { return pg.gather.NAT().Hint() }, OnSTUN: pg.onSTUN,
-		OnTrouble: pg.meetAgain, OnMet: pg.met, KeepAlive: pg.cfg.KeepAlive,
+		OnTrouble: pg.meetAgain, OnMet: pg.met, Forwarder: pg.sw, KeepAlive: pg.cfg.KeepAlive,
 	}
 	if pg.cfg.Passphrase != "" {
 		secret := kcptransport.RoomSecret(pg.cfg.App, pg.cfg.Passphrase)

@@ -53,6 +53,9 @@ type peer struct {
 	connOnce sync.Once
 	since    atomic.Pointer[time.Time] // when the path in use was taken into use
 
+	pathWake chan struct{} // holds one token when there is something to do for keepPaths
+	movedAt  atomic.Bool   // our network has changed since keepPaths last looked
+
 	mending     atomic.Bool  // punching anew: see mend
 	mends       atomic.Int32 // begun
 	mendsFailed atomic.Int32 // the last ones
@@ -70,6 +73,7 @@ func newPeer(pg *Playground, link *kcptransport.Link) *peer {
 		pg: pg, id: link.Peer(), link: link,
 		ready: make(chan struct{}), done: make(chan struct{}),
 		gossipWake: make(chan struct{}, 1),
+		pathWake:   make(chan struct{}, 1),
 		news:       map[kcptransport.PeerID]bool{},
 		pings:      map[uint64]chan struct{}{},
 	}
@@ -102,15 +106,8 @@ func (p *peer) run() {
 
 // connect finds a path, tells the application and starts what needs one.
 func (p *peer) connect(ctx context.Context, wg *sync.WaitGroup) {
-	if _, ok := p.link.Path(); !ok {
-		if err := p.pg.punch(ctx, p.link, 0); err != nil {
-			p.pg.note(p.id, err)
-			if why := (*punch.NoAnswerError)(nil); errors.As(err, &why) {
-				p.noAnswer.Store(why)
-			}
-			p.link.CloseWithError(codeNoPath, "hole punching found no path")
-			return
-		}
+	if info, ok := p.link.Path(); !ok || !info.Path.Direct() {
+		wg.Go(func() { p.firstPunch(ctx) })
 	}
 	info, err := p.link.WaitPath(ctx)
 	if err != nil {
@@ -119,6 +116,21 @@ func (p *peer) connect(ctx context.Context, wg *sync.WaitGroup) {
 	p.pg.connected(p, info)
 	close(p.ready)
 	wg.Go(func() { p.tellPeers(ctx) })
+	wg.Go(func() { p.keepPaths(ctx) })
+}
+
+// firstPunch punches at the time when the other side does, which is now. If nothing comes of it, the link lives on by way of
+// relays, or ends.
+func (p *peer) firstPunch(ctx context.Context) {
+	err := p.pg.punch(ctx, p.link, 0)
+	if err == nil || p.relayed() {
+		return
+	}
+	p.pg.note(p.id, err)
+	if why := (*punch.NoAnswerError)(nil); errors.As(err, &why) {
+		p.noAnswer.Store(why)
+	}
+	p.link.CloseWithError(codeNoPath, "hole punching found no path")
 }
 
 func (p *peer) isReady() bool {

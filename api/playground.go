@@ -30,6 +30,8 @@ type Playground struct {
 	gather  *punch.Gatherer
 	puncher *punch.Puncher
 	intro   *relaymesh.Introducer
+	sw      *relaymesh.Switch
+	relay   *relaymesh.Relay
 	boot    uint64 // tells the runs of one identity apart
 
 	ctx    context.Context // ends when the playground closes
@@ -47,9 +49,11 @@ type Playground struct {
 	streams  map[string]func(kcptransport.PeerID, *kcptransport.Stream)
 	book     book
 	contacts map[kcptransport.PeerID]*contactState
+	circuits map[kcptransport.PeerID][]heldCircuit
 	changed  time.Time                   // when our network last did
 	troubles map[*kcptransport.Link]bool // whose peers are looked for: see meetAgain
 
+	reachable  atomic.Bool // others have reached us without our doing
 	broadcasts atomic.Uint64
 	orderMu    sync.Mutex
 	order      broadcastOrder
@@ -92,6 +96,7 @@ func Start(ctx context.Context, cfg Config) (*Playground, error) {
 		handlers: map[string]Handler{},
 		streams:  map[string]func(kcptransport.PeerID, *kcptransport.Stream){},
 		contacts: map[kcptransport.PeerID]*contactState{},
+		circuits: map[kcptransport.PeerID][]heldCircuit{},
 		troubles: map[*kcptransport.Link]bool{},
 		heldWake: make(chan struct{}, 1),
 		meshWake: make(chan struct{}, 1),
@@ -161,9 +166,10 @@ func (pg *Playground) OnEvent(f func(Event)) { pg.events.listen(f) }
 // PeerInfo describes a connected peer.
 type PeerInfo struct {
 	ID     kcptransport.PeerID
-	Path   string         // "direct" or "relay"
-	Addr   netip.AddrPort // where packets to it go
-	RTT    time.Duration  // smoothed round trip of the path in use
+	Path   string                // "direct" or "relay"
+	Via    []kcptransport.PeerID // the relays, ours first; nil when direct
+	Addr   netip.AddrPort        // where packets to it go
+	RTT    time.Duration         // smoothed round trip of the path in use
 	Link   kcptransport.LinkStats
 	Direct bool
 	Since  time.Time // when the path was taken into use, within 100 ms or so
@@ -181,7 +187,7 @@ func (pg *Playground) Peers() []PeerInfo {
 func (p *peer) info() PeerInfo {
 	info := PeerInfo{ID: p.id, Link: p.link.Stats()}
 	if path, ok := p.link.Path(); ok {
-		info.Addr, info.RTT, info.Path = path.Path.Addr, path.RTT, pathName(path)
+		info.Addr, info.RTT, info.Path, info.Via = path.Path.Addr, path.RTT, pathName(path), path.Via
 		info.Direct = path.Path.Circuit == 0
 	}
 	if since := p.since.Load(); since != nil {

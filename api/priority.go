@@ -13,7 +13,7 @@ import (
 // them.
 func priorityOf(kind string) kcptransport.Priority {
 	switch kind {
-	case kindMessages, relaymesh.KindIntroduce, relaymesh.KindIntroduced:
+	case kindMessages, relaymesh.KindIntroduce, relaymesh.KindIntroduced, relaymesh.KindCircuit, relaymesh.KindRelayed:
 		return kcptransport.PriorityInteractive
 	case chunks.StreamKind, kindBench:
 		return kcptransport.PriorityBulk

@@ -16,7 +16,7 @@ import (
 const (
 	maxRecords      = 1024             // records kept; the oldest goes first
 	maxBatch        = 64               // records in one gossip frame
-	maxNeighbours   = 16               // links named in a record
+	maxNeighbours   = 64               // links named in a record
 	recordLifetime  = 2 * time.Hour    // after this a record is forgotten
 	recordRefresh   = 20 * time.Minute // how often we renew our own
 	recordDrift     = 5 * time.Minute  // how far ahead of our clock a record may be
@@ -32,6 +32,7 @@ type record struct {
 	Addrs      [][]byte `cbor:"2,keyasint,omitempty"`
 	Neighbours [][]byte `cbor:"3,keyasint,omitempty"`
 	Left       bool     `cbor:"4,keyasint,omitempty"` // the peer said goodbye
+	Relay      bool     `cbor:"6,keyasint,omitempty"` // the peer relays for others
 	Sig        []byte   `cbor:"5,keyasint,omitempty"` // over the application's name and all of the above
 }
 
@@ -44,6 +45,7 @@ type peerInfo struct {
 	Contact
 	made       time.Time
 	left       bool
+	relay      bool
 	neighbours []kcptransport.PeerID
 	raw        record
 }
@@ -53,9 +55,9 @@ func (r record) signedBytes(app string) []byte {
 	return append(append([]byte(recordSignature+app), 0), mustMarshal(r)...)
 }
 
-func makeRecord(id *kcptransport.Identity, app string, now time.Time, addrs []netip.AddrPort, neighbours []kcptransport.PeerID, left bool) record {
+func makeRecord(id *kcptransport.Identity, app string, now time.Time, addrs []netip.AddrPort, neighbours []kcptransport.PeerID, left, relay bool) record {
 	c := packContact(Contact{Peer: id.ID(), Addrs: addrs})
-	r := record{Peer: c.Peer, Addrs: c.Addrs, Time: now.UnixMilli(), Left: left}
+	r := record{Peer: c.Peer, Addrs: c.Addrs, Time: now.UnixMilli(), Left: left, Relay: relay}
 	for _, n := range neighbours[:min(len(neighbours), maxNeighbours)] {
 		r.Neighbours = append(r.Neighbours, bytes.Clone(n[:]))
 	}
@@ -72,7 +74,7 @@ func (r record) check(app string, now time.Time) (*peerInfo, error) {
 	if err != nil {
 		return nil, fmt.Errorf("api: malformed peer record: %w", err)
 	}
-	info := &peerInfo{Contact: c, made: time.UnixMilli(r.Time), left: r.Left, raw: r}
+	info := &peerInfo{Contact: c, made: time.UnixMilli(r.Time), left: r.Left, relay: r.Relay, raw: r}
 	if info.made.After(now.Add(recordDrift)) || now.Sub(info.made) > recordLifetime {
 		return nil, errors.New("api: peer record of another time (check the clocks)")
 	}

@@ -12,7 +12,7 @@ func TestRecordCheck(t *testing.T) {
 	now := time.Unix(1_700_000_000, 0)
 	id := testIdentity(1)
 	addrs := []netip.AddrPort{netip.MustParseAddrPort("192.0.2.1:7337")}
-	good := makeRecord(id, "app", now, addrs, []kcptransport.PeerID{testIdentity(2).ID()}, false)
+	good := makeRecord(id, "app", now, addrs, []kcptransport.PeerID{testIdentity(2).ID()}, false, false)
 	info, err := good.check("app", now)
 	if err != nil {
 		t.Fatal(err)
@@ -74,7 +74,7 @@ func TestBookStaysBounded(t *testing.T) {
 // A record that is accepted says what its author signed, and stays within the bounds.
 func FuzzRecordCheck(f *testing.F) {
 	id, now := testIdentity(1), time.Unix(1_700_000_000, 0)
-	good := makeRecord(id, "test", now, []netip.AddrPort{netip.MustParseAddrPort("1.2.3.4:5")}, []kcptransport.PeerID{from(2)}, false)
+	good := makeRecord(id, "test", now, []netip.AddrPort{netip.MustParseAddrPort("1.2.3.4:5")}, []kcptransport.PeerID{from(2)}, false, false)
 	f.Add(mustMarshal(gossipFrame{Records: []record{good}}))
 	good.Sig = good.Sig[:63]
 	f.Add(mustMarshal(gossipFrame{Records: []record{good, {}}}))

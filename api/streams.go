@@ -48,6 +48,12 @@ func (pg *Playground) serveStream(ctx context.Context, p *peer, s *kcptransport.
 		return pg.intro.Serve(ctx, p.id, s)
 	case relaymesh.KindIntroduced:
 		return pg.serveIntroduced(ctx, s)
+	case relaymesh.KindCircuit:
+		if pg.Relaying() {
+			return pg.relay.Serve(ctx, p.id, s)
+		}
+	case relaymesh.KindRelayed:
+		return pg.serveRelayed(ctx, p, s)
 	case chunks.StreamKind:
 		return pg.files.server.ServeStream(ctx, p.id, s)
 	case state.StreamKind:
@@ -95,15 +101,6 @@ func (pg *Playground) handleStream(ctx context.Context, p *peer, s *kcptransport
 	case <-done:
 	case <-grace.C:
 	}
-}
-
-// openIntroduced opens a stream to a connected peer for the introducer.
-func (pg *Playground) openIntroduced(ctx context.Context, target kcptransport.PeerID) (relaymesh.Stream, error) {
-	p, err := pg.peer(target)
-	if err != nil {
-		return nil, fmt.Errorf("%w: %w", relaymesh.ErrUnknownPeer, err)
-	}
-	return p.open(ctx, relaymesh.KindIntroduced)
 }
 
 // serveIntroduced feeds the packets of somebody who wants to meet us to the

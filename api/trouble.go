@@ -102,6 +102,10 @@ func (p *peer) mend() {
 		p.mendsFailed.Store(0)
 		return
 	}
+	if p.relayed() { // there is time: see keepPaths
+		p.mendsFailed.Store(0)
+		return
+	}
 	p.pg.note(p.id, err)
 	if failed == maxMends {
 		p.link.CloseWithError(codeNoPath, "hole punching found no path")

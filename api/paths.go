@@ -1,0 +1,129 @@
+package api
+
+import (
+	"context"
+	"errors"
+	"time"
+
+	"github.com/2xppg/xppg/kcptransport"
+	"github.com/2xppg/xppg/punch"
+)
+
+const (
+	circuitRetry     = time.Second // after a circuit could not be set up, doubled each time
+	circuitRetryMost = time.Minute
+	punchRetry       = time.Minute // after a peer was found by way of relays only, doubled each time
+	punchRetryMost   = 10 * time.Minute
+	punchTimeout     = 10 * time.Second // of telling each other candidates by way of a relay
+)
+
+// keepPaths keeps circuits to the peer, and looks for a direct path while there is none. It is done by the side with the
+// smaller ID, so that both do not do the same.
+func (p *peer) keepPaths(ctx context.Context) {
+	if p.pg.ID().Compare(p.id) > 0 {
+		return
+	}
+	stop := p.link.OnPath(func(kcptransport.PathInfo) { wake(p.pathWake) })
+	defer stop()
+	var circuits, punches retry
+	timer := time.NewTimer(0)
+	defer timer.Stop()
+	for {
+		select {
+		case <-ctx.Done():
+			return
+		case <-timer.C:
+		case <-p.pathWake:
+		}
+		now := time.Now()
+		if p.movedAt.Swap(false) {
+			circuits, punches = retry{at: now}, retry{at: now.Add(settled)}
+		}
+		info, ok := p.link.Path()
+		next := time.Duration(0)
+		if len(p.pg.circuitsTo(p.id)) < p.wantCircuits(info, ok) {
+			if circuits.due(now) {
+				_, err := p.pg.relayTo(ctx, p.id)
+				circuits.result(err, time.Now(), circuitRetry, circuitRetryMost)
+			}
+			next = soonest(next, circuits.wait())
+		}
+		if ok && !info.Path.Direct() {
+			if punches.at.IsZero() { // the first try began with the link
+				punches.result(errRelayed, now, punchRetry, punchRetryMost)
+			}
+			if punches.due(now) {
+				punches.result(errRelayed, now, punchRetry, punchRetryMost)
+				p.punchAgain(ctx)
+			}
+			next = soonest(next, punches.wait())
+		} else {
+			punches = retry{}
+		}
+		if next > 0 {
+			timer.Reset(next)
+		}
+	}
+}
+
+var errRelayed = errors.New("there is no direct path")
+
+// wantCircuits returns how many circuits to the peer to keep: a second one where the first one is in use, none where no NAT and
+// no cable is between us.
+func (p *peer) wantCircuits(info kcptransport.PathInfo, ok bool) int {
+	switch {
+	case !ok:
+		return 1
+	case !info.Path.Direct():
+		return maxWarm
+	case info.Path.Carried(), punch.Private(info.Path.Addr.Addr()), info.Path.Addr.Addr().IsLoopback():
+		return 0
+	}
+	return 1
+}
+
+// punchAgain has both sides tell each other where they are now, by way of a relay, and punch.
+func (p *peer) punchAgain(ctx context.Context) {
+	circuits := p.pg.circuitsTo(p.id)
+	if len(circuits) == 0 {
+		return
+	}
+	ctx, cancel := context.WithTimeout(ctx, punchTimeout)
+	defer cancel()
+	_, _ = p.pg.ep.Dial(ctx, kcptransport.Dial{Peer: p.id, Signal: circuits[0].path}) // OnMet follows: see peer.mend
+}
+
+// relayed reports whether the peer is reached by way of relays.
+func (p *peer) relayed() bool {
+	info, ok := p.link.Path()
+	return ok && !info.Path.Direct() && info.State != kcptransport.PathSuspect
+}
+
+// retry says when to try something again.
+type retry struct {
+	at    time.Time // zero: at once
+	fails int
+}
+
+func (r *retry) due(now time.Time) bool { return !now.Before(r.at) }
+
+// result notes how a try went.
+func (r *retry) result(err error, now time.Time, first, most time.Duration) {
+	if err == nil {
+		*r = retry{at: now}
+		return
+	}
+	r.at = now.Add(min(first<<min(r.fails, 16), most))
+	r.fails++
+}
+
+// wait returns how long it is until the next try, at least a moment.
+func (r *retry) wait() time.Duration { return max(time.Until(r.at), time.Millisecond) }
+
+// soonest returns the shorter of two waits, of which 0 means none.
+func soonest(a, b time.Duration) time.Duration {
+	if a == 0 || b < a {
+		return b
+	}
+	return a
+}

@@ -1,0 +1,164 @@
+package api
+
+import (
+	"testing"
+	"time"
+
+	"github.com/2xppg/xppg/netsim"
+)
+
+func relays(c *Config) { c.Relay, c.MaxPeers = RelayOn, -1 }
+
+// relayed starts two nodes behind NATs, by their presets, that have a link to each of some relays.
+func (w *world) relayed(natA, natB string, n int) (a, b *node, rs []*node) {
+	w.t.Helper()
+	for range n {
+		rs = append(rs, w.public(relays))
+	}
+	a, b = w.behind(netsim.Presets[natA], noMesh), w.behind(netsim.Presets[natB], noMesh)
+	for _, r := range rs {
+		a.meet(r)
+		b.meet(r)
+	}
+	time.Sleep(3 * time.Second) // the relays' records are known by then
+	return a, b, rs
+}
+
+func (n *node) pathsTo(o *node) (names []string) {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	for _, e := range n.events {
+		if e.Peer == o.ID() && e.Path != "" {
+			names = append(names, e.Path)
+		}
+	}
+	return names
+}
+
+// Two peers whose NATs let nothing through talk by way of a relay, as soon as the handshake is done.
+func TestRelayedForGood(t *testing.T) {
+	inWorld(t, func(t *testing.T, w *world) {
+		a, b, rs := w.relayed("symmetric", "symmetric", 1)
+		start := time.Now()
+		a.join(b.ID().String())
+		joined := time.Since(start)
+		if err := a.SendText(w.ctx(5*time.Second), "hello", b.ID()); err != nil {
+			t.Fatal(err)
+		}
+		info, _ := a.PathTo(b.ID())
+		if info.Path != "relay" || len(info.Via) != 1 || info.Via[0] != rs[0].ID() {
+			t.Errorf("path is %+v", info)
+		}
+		rtt := info.RTT
+		t.Logf("joined in %v, sent in %v; the relayed round trip is %v", joined, time.Since(start), rtt)
+		if took := time.Since(start); took > 5*rtt/2+10*time.Millisecond {
+			t.Errorf("the first message took %v to be acknowledged", took)
+		}
+		time.Sleep(time.Hour)
+		if err := b.SendText(w.ctx(5*time.Second), "still here", a.ID()); err != nil {
+			t.Fatal(err)
+		}
+		if len(b.texts()) != 1 || len(a.texts()) != 1 {
+			t.Errorf("messages %q and %q", a.texts(), b.texts())
+		}
+	})
+}
+
+// Where hole punching works it is done while the relay carries the first data, and takes over.
+func TestRelayThenDirect(t *testing.T) {
+	inWorld(t, func(t *testing.T, w *world) {
+		a, b, _ := w.relayed("port-restricted", "port-restricted", 1)
+		a.join(b.ID().String())
+		w.eventually("the path is direct on both sides", time.Second, func() bool {
+			x, _ := a.PathTo(b.ID())
+			y, _ := b.PathTo(a.ID())
+			return x.Direct && y.Direct
+		})
+		if got := a.pathsTo(b); len(got) != 2 || got[0] != "relay" || got[1] != "direct" {
+			t.Errorf("paths were %v", got)
+		}
+		if n := len(a.circuitsTo(b.ID())); n != 1 {
+			t.Errorf("%d circuits are kept", n)
+		}
+	})
+}
+
+// The direct path is cut: the circuit takes over, another one is prepared, and when its relay dies that one takes over. When the
+// direct path works again, it is used again.
+func TestAlwaysAPath(t *testing.T) {
+	inWorld(t, func(t *testing.T, w *world) {
+		a, b, rs := w.relayed("port-restricted", "port-restricted", 2)
+		a.join(b.ID().String())
+		w.eventually("the path is direct", time.Second, func() bool { x, _ := a.PathTo(b.ID()); return x.Direct })
+		time.Sleep(2 * time.Second)
+		send := func(text string, limit time.Duration) {
+			t.Helper()
+			start := time.Now()
+			if err := a.SendText(w.ctx(10*time.Second), text, b.ID()); err != nil {
+				t.Fatal(err)
+			}
+			if took := time.Since(start); took > limit {
+				t.Errorf("%s: took %v", text, took)
+			}
+		}
+		send("direct", 100*time.Millisecond)
+		w.net.Partition(a.host, b.host)
+		send("relayed", 400*time.Millisecond)
+		time.Sleep(3 * time.Second)
+		if n := len(a.circuitsTo(b.ID())); n != 2 {
+			t.Fatalf("%d circuits are kept", n)
+		}
+		info, _ := a.PathTo(b.ID())
+		for _, r := range rs {
+			if info.Via[0] == r.ID() {
+				r.host.SetAddrs()
+			}
+		}
+		send("relayed by the other one", 700*time.Millisecond)
+		w.net.Heal(a.host, b.host)
+		w.eventually("the path is direct again", 5*time.Minute, func() bool { x, _ := a.PathTo(b.ID()); return x.Direct })
+		if got := b.texts(); len(got) != 3 {
+			t.Errorf("b got %q", got)
+		}
+	})
+}
+
+// Two peers that have no relay in common are connected through a row of relays.
+func TestRelayedByTwo(t *testing.T) {
+	inWorld(t, func(t *testing.T, w *world) {
+		r1, r2 := w.public(relays), w.public(relays)
+		r1.meet(r2)
+		a, b := w.behind(netsim.Presets["symmetric"], noMesh), w.behind(netsim.Presets["symmetric"], noMesh)
+		a.meet(r1)
+		b.meet(r2)
+		time.Sleep(3 * time.Second)
+		a.join(b.ID().String())
+		info, _ := a.PathTo(b.ID())
+		if len(info.Via) != 2 || info.Via[0] != r1.ID() || info.Via[1] != r2.ID() {
+			t.Fatalf("path is %+v", info)
+		}
+		if err := a.SendText(w.ctx(5*time.Second), "hello", b.ID()); err != nil {
+			t.Fatal(err)
+		}
+		if info, _ := b.PathTo(a.ID()); len(info.Via) != 2 || info.Via[0] != r2.ID() {
+			t.Errorf("b's path is %+v", info)
+		}
+	})
+}
+
+// A node in automatic mode relays once somebody from outside has reached it by itself.
+func TestRelayAuto(t *testing.T) {
+	inWorld(t, func(t *testing.T, w *world) {
+		auto := func(c *Config) { c.Relay, c.MaxPeers = RelayAuto, -1 }
+		r, h := w.public(auto), w.behind(netsim.Presets["full-cone"], auto)
+		a := w.behind(netsim.Presets["symmetric"], noMesh)
+		if r.Relaying() {
+			t.Error("it relays although nobody has reached it")
+		}
+		a.meet(r)
+		h.meet(r)
+		if !r.Relaying() || h.Relaying() {
+			t.Errorf("relaying: %v, and the one that called: %v", r.Relaying(), h.Relaying())
+		}
+	})
+}
