@@ -32,10 +32,11 @@ func (l *pipe) loses(r *rand.Rand) bool {
 	return l.bad
 }
 
-// damage flips a bit of a packet. It reports false when that is in the headers.
+// damage flips a bit of a packet. It reports false when that is in the headers, or in
+// a segment of TCP, whose checksum counts.
 func (p *packet) damage(r *rand.Rand) bool {
 	bit := r.IntN(8*p.size()) - 8*(p.size()-len(p.data))
-	if bit < 0 {
+	if bit < 0 || p.isTCP() {
 		return false
 	}
 	p.data[bit/8] ^= 1 << (bit % 8)
@@ -48,6 +49,7 @@ func (n *Network) duplicate(at int64, p *packet) *packet {
 	twin := n.newPacket(p.data)
 	twin.src, twin.dst, twin.ttl = p.src, p.dst, p.ttl
 	twin.origin, twin.at, twin.seq = p.origin, p.at, p.seq
+	twin.tcp, twin.extra = p.tcp, p.extra
 	n.ledger.duplicated++
 	n.ledger.note(at, twin, fateDuplicated)
 	return twin

@@ -6,6 +6,7 @@ import (
 	"os"
 	"sync"
 	"syscall"
+	"time"
 )
 
 // receiveBuffer is how many bytes of datagrams wait in a socket, as many as a
@@ -27,7 +28,8 @@ type Conn struct {
 	dies     int64 // when its host crashes, or never
 	settled  bool  // see SettledConn
 	loops    int
-	deadline deadlines
+	readBy   deadline
+	writeBy  time.Time
 }
 
 func newConn(h *Host, local netip.AddrPort) *Conn {
@@ -37,9 +39,10 @@ func newConn(h *Host, local netip.AddrPort) *Conn {
 }
 
 // covers reports whether packets to an address are for this socket.
-func (c *Conn) covers(a netip.Addr) bool {
-	l := c.local.Addr()
-	return l == a || (l.IsUnspecified() && (l.Is6() || a.Is4()))
+func (c *Conn) covers(a netip.Addr) bool { return covers(c.local.Addr(), a) }
+
+func covers(local, a netip.Addr) bool {
+	return local == a || (local.IsUnspecified() && (local.Is6() || a.Is4()))
 }
 
 // deliver puts a packet into the receive buffer. The network's mutex is held.
@@ -73,7 +76,7 @@ func (c *Conn) wait() error {
 		case err != nil:
 			return err
 		case c.host.paused():
-		case c.deadline.readPassed():
+		case c.readBy.passed():
 			return os.ErrDeadlineExceeded
 		case !c.queue.empty():
 			return nil
@@ -157,7 +160,7 @@ func (c *Conn) writable() error {
 	switch err := c.err(); {
 	case err != nil:
 		return err
-	case c.deadline.writePassed():
+	case !c.writeBy.IsZero() && !time.Now().Before(c.writeBy):
 		return os.ErrDeadlineExceeded
 	}
 	return nil
@@ -225,7 +228,7 @@ func (c *Conn) close() {
 
 // discard forgets what the socket holds, and wakes who waits for it.
 func (c *Conn) discard() {
-	c.deadline.stop()
+	c.readBy.stop()
 	for !c.queue.empty() {
 		c.host.net.recycle(c.queue.pop())
 	}

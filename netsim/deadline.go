@@ -1,19 +1,38 @@
 package netsim
 
-import "time"
+import (
+	"sync"
+	"time"
+)
 
-// deadlines are those of a socket. The network's mutex guards them.
-type deadlines struct {
-	read, write time.Time
-	alarm       *time.Timer // wakes reads at their deadline
+// A deadline is that of the reads or the writes of a socket. The network's mutex
+// guards it.
+type deadline struct {
+	at    time.Time
+	alarm *time.Timer // wakes calls that wait
 }
 
-func passed(t time.Time) bool { return !t.IsZero() && !time.Now().Before(t) }
+func (d *deadline) passed() bool { return !d.at.IsZero() && !time.Now().Before(d.at) }
 
-func (d *deadlines) readPassed() bool  { return passed(d.read) }
-func (d *deadlines) writePassed() bool { return passed(d.write) }
+// set sets the deadline, and has those who wait at a condition woken then and now.
+func (d *deadline) set(t time.Time, c *sync.Cond) {
+	d.stop()
+	d.at = t
+	if pause := time.Until(t); !t.IsZero() && pause > 0 {
+		if d.alarm == nil {
+			d.alarm = time.AfterFunc(pause, func() {
+				c.L.Lock()
+				defer c.L.Unlock()
+				c.Broadcast()
+			})
+		} else {
+			d.alarm.Reset(pause)
+		}
+	}
+	c.Broadcast()
+}
 
-func (d *deadlines) stop() {
+func (d *deadline) stop() {
 	if d.alarm != nil {
 		d.alarm.Stop()
 	}
@@ -37,30 +56,10 @@ func (c *Conn) setDeadlines(read, write *time.Time) error {
 		return c.opError("set", err)
 	}
 	if write != nil {
-		c.deadline.write = *write
+		c.writeBy = *write
 	}
 	if read != nil {
-		c.setReadDeadline(*read)
+		c.readBy.set(*read, &c.readable)
 	}
 	return nil
-}
-
-func (c *Conn) setReadDeadline(t time.Time) {
-	d := &c.deadline
-	d.stop()
-	d.read = t
-	if pause := time.Until(t); !t.IsZero() && pause > 0 {
-		if d.alarm == nil {
-			d.alarm = time.AfterFunc(pause, c.wakeReads)
-		} else {
-			d.alarm.Reset(pause)
-		}
-	}
-	c.readable.Broadcast()
-}
-
-func (c *Conn) wakeReads() {
-	c.host.net.mu.Lock()
-	defer c.host.net.mu.Unlock()
-	c.readable.Broadcast()
 }

@@ -1,6 +1,6 @@
 // Package netsim is an internet in a package: hosts, routers with NATs, links
-// with rate, delay, jitter and all that goes wrong on real ones, and sockets that
-// behave like UDP sockets.
+// with rate, delay, jitter and all that goes wrong on real ones, sockets that behave
+// like UDP sockets, and streams that behave like those of TCP.
 //
 // A network is made of segments, to which hosts and routers are attached by
 // links. A packet goes up the link of its sender to the segment, and down the
@@ -18,7 +18,8 @@
 //	          server
 //
 // Sockets are made by [Host.ListenUDP]. A [Conn] is a net.PacketConn with batch
-// methods besides, so that a program written for real sockets runs unchanged.
+// methods besides, so that a program written for real sockets runs unchanged. Streams
+// are made by [Host.DialTCP], [Host.DialContext] and [Host.ListenTCP].
 // [Presets] has NATs by their popular names, [LinkPresets] links. What cannot be in a
 // sound network, such as an address that two hosts have or a share of 5, panics, as it
 // is a mistake in the test.
@@ -50,7 +51,7 @@
 //   - What it decides by chance, it must take from a seeded source.
 //   - Goroutines that write to one destination through one socket at one instant
 //     race each other, and so do those that change the same thing, or open
-//     sockets of one host without naming a port. When a paused host resumes, all
+//     sockets of one host without naming a port, or dial from one host. When a paused host resumes, all
 //     that it does happens at one instant.
 //   - It must not read, or ask for [Network.Stats], at an instant at which packets
 //     may arrive, unless it waits for them: a read that blocks gets all packets
@@ -78,8 +79,9 @@
 //
 // # Limits
 //
-// There is UDP only: no TCP, no ICMP, no multicast, no fragments; what is larger
-// than a link's MTU is dropped and its sender not told. Packets of one direction
+// There is no ICMP, no multicast, there are no fragments; what is larger than a link's
+// MTU is dropped and its sender not told, but segments of TCP are made to fit the links
+// of their way. [TCPConn] says what of TCP there is. Packets of one direction
 // of a link stay in order unless it has Reorder. A host is on one segment at a
 // time. Behaviours of NATs are those of RFC 4787, and those of Linux, which are in
 // none ([NAT]).

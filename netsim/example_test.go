@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"io"
 	"log"
+	"net/http"
 	"net/netip"
 	"os"
 	"testing"
@@ -123,6 +124,42 @@ func Example_virtualTime() {
 	// keepalives for 1h0m0s
 	// after 3m0s without a packet: true
 	// after 3m0s without a packet: false
+}
+
+// Programs over TCP run as they are: here net/http, through a router that lets no UDP
+// through.
+func ExampleHost_DialContext() {
+	synctest.Test(&testing.T{}, func(*testing.T) { // a test passes its own t
+		n := netsim.New(netsim.Config{Seed: 1})
+		defer n.Close()
+		office := n.NewSegment("office")
+		n.NewRouter("router", netsim.RouterConfig{
+			Outside: n.Internet(), OutsideAddrs: []netip.Addr{netip.MustParseAddr("198.51.100.1")},
+			Inside: office, NAT: netsim.Presets["udp-blocked"],
+		})
+		alice := n.NewHost("alice", office, netsim.Link{Delay: 20 * time.Millisecond}, netip.MustParseAddr("192.168.1.2"))
+		server := n.NewHost("server", n.Internet(), netsim.Link{}, netip.MustParseAddr("203.0.113.1"))
+
+		l, _ := server.ListenTCP(netip.MustParseAddrPort("0.0.0.0:80"))
+		srv := &http.Server{Handler: http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+			fmt.Fprint(w, "hello ", r.RemoteAddr)
+		})}
+		go srv.Serve(l)
+		defer srv.Close()
+
+		tr := &http.Transport{DialContext: alice.DialContext}
+		defer tr.CloseIdleConnections()
+		start := time.Now()
+		resp, err := (&http.Client{Transport: tr}).Get("http://203.0.113.1/")
+		if err != nil {
+			fmt.Println(err)
+			return
+		}
+		defer resp.Body.Close()
+		b, _ := io.ReadAll(resp.Body)
+		fmt.Printf("%s, after %v", b, time.Since(start).Round(time.Millisecond))
+	})
+	// Output: hello 198.51.100.1:32768, after 80ms
 }
 
 // A laptop sleeps for an hour. What comes meanwhile waits in the buffers of its

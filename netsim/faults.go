@@ -66,7 +66,8 @@ func (r *Router) SetOutsideAddrs(addrs ...netip.Addr) {
 		tell()
 		r.addrs = addrs
 		clear(r.homes)
-		r.nat.rebind(false)
+		r.udp.nat.rebind(false)
+		r.tcp.nat.rebind(false)
 	})
 }
 

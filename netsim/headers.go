@@ -8,22 +8,24 @@ import (
 const protoUDP = 17
 
 // appendIP appends the packet as it would be on a wire: IPv4 (RFC 791) or IPv6 (RFC
-// 8200), and UDP (RFC 768), with their checksums. It never says that it may be
-// fragmented.
+// 8200), and UDP (RFC 768) or TCP (RFC 9293), with their checksums. It never says that
+// it may be fragmented.
 func (p *packet) appendIP(b []byte) []byte {
 	src, dst := p.src.Addr(), p.dst.Addr()
 	ttl := byte(min(max(p.ttl, 0), maxTTL))
-	length := p.size() - len(p.data) - headers4 + 20 // of the header of IP
-	udp := 8 + len(p.data)
+	proto, length := byte(protoUDP), 8+p.extra+len(p.data)
+	if p.isTCP() {
+		proto = protoTCP
+	}
 	start := len(b)
 	if dst.Is4() {
 		b = append(b, 0x45, 0)
-		b = binary.BigEndian.AppendUint16(b, uint16(length+udp))
-		b = append(b, 0, 0, 0x40, 0, ttl, protoUDP, 0, 0) // do not fragment
+		b = binary.BigEndian.AppendUint16(b, uint16(20+length))
+		b = append(b, 0, 0, 0x40, 0, ttl, proto, 0, 0) // do not fragment
 	} else {
 		b = append(b, 0x60, 0, 0, 0)
-		b = binary.BigEndian.AppendUint16(b, uint16(udp))
-		b = append(b, protoUDP, ttl)
+		b = binary.BigEndian.AppendUint16(b, uint16(length))
+		b = append(b, proto, ttl)
 	}
 	b = appendAddr(appendAddr(b, src), dst)
 	if dst.Is4() {
@@ -32,9 +34,14 @@ func (p *packet) appendIP(b []byte) []byte {
 	header := len(b)
 	b = binary.BigEndian.AppendUint16(b, p.src.Port())
 	b = binary.BigEndian.AppendUint16(b, p.dst.Port())
-	b = binary.BigEndian.AppendUint16(b, uint16(udp))
+	if p.isTCP() {
+		b = p.appendTCP(b)
+		binary.BigEndian.PutUint16(b[header+16:], ^fold(sum(pseudo(src, dst, proto, length), b[header:])))
+		return b
+	}
+	b = binary.BigEndian.AppendUint16(b, uint16(length))
 	b = append(append(b, 0, 0), p.data...)
-	check := ^fold(sum(pseudo(src, dst, udp), b[header:]))
+	check := ^fold(sum(pseudo(src, dst, proto, length), b[header:]))
 	if check == 0 {
 		check = 0xffff // as 0 means that there is none
 	}
@@ -51,10 +58,10 @@ func appendAddr(b []byte, a netip.Addr) []byte {
 	return append(b, x[:]...)
 }
 
-// pseudo is the sum of the header that UDP's checksum counts besides its own.
-func pseudo(src, dst netip.Addr, udp int) uint32 {
+// pseudo is the sum of the header that checksums of UDP and TCP count besides theirs.
+func pseudo(src, dst netip.Addr, proto byte, length int) uint32 {
 	var b [40]byte
-	return sum(uint32(udp)+protoUDP, appendAddr(appendAddr(b[:0], src), dst))
+	return sum(uint32(length)+uint32(proto), appendAddr(appendAddr(b[:0], src), dst))
 }
 
 // sum adds the 16-bit words of b to what there was.

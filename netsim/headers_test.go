@@ -53,7 +53,7 @@ func TestChecksums(t *testing.T) {
 
 func wantGoodUDP(t *testing.T, p *packet, udp []byte) {
 	t.Helper()
-	if fold(sum(pseudo(p.src.Addr(), p.dst.Addr(), len(udp)), udp)) != 0xffff || (udp[6] == 0 && udp[7] == 0) {
+	if fold(sum(pseudo(p.src.Addr(), p.dst.Addr(), protoUDP, len(udp)), udp)) != 0xffff || (udp[6] == 0 && udp[7] == 0) {
 		t.Fatalf("the checksum of UDP is wrong, of %x", udp)
 	}
 }

@@ -27,6 +27,7 @@ type Host struct {
 	open  sockets
 
 	power power
+	tcp   tcpHost
 }
 
 // NewHost attaches a host to a segment. The link is the same in both
@@ -35,7 +36,7 @@ type Host struct {
 func (n *Network) NewHost(name string, s *Segment, l Link, addrs ...netip.Addr) *Host {
 	n.mu.Lock()
 	defer n.mu.Unlock()
-	h := &Host{net: n, id: len(n.hosts), name: name, bound: sockets{}, open: sockets{}, ephemeral: firstEphemeral}
+	h := &Host{net: n, id: len(n.hosts), name: name, bound: sockets{}, open: sockets{}, ephemeral: firstEphemeral, tcp: newTCPHost()}
 	h.port = attach(s, l, h)
 	n.hosts = append(n.hosts, h)
 	n.wires = append(n.wires, wire{name, h.port})
@@ -206,6 +207,8 @@ func (h *Host) receive(at int64, _ *iface, p *packet) {
 		n.drop(at, p, DropPartitioned)
 	case !slices.Contains(h.local, p.dst.Addr()): // it had the address when the packet left
 		n.drop(at, p, DropNoRoute)
+	case p.isTCP():
+		h.receiveTCP(at, p)
 	case to == nil:
 		n.drop(at, p, DropNoSocket)
 	default:

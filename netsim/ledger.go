@@ -29,6 +29,7 @@ const (
 	DropCorrupt                       // a bit flipped in its headers
 	DropLinkDown                      // the link was down
 	DropHostDown                      // the host has crashed
+	DropBlockedTCP                    // a router lets TCP go to other ports only
 	dropReasons
 )
 
@@ -37,7 +38,7 @@ var dropNames = [dropReasons]string{
 	DropNoMapping: "no mapping", DropFiltered: "filtered", DropNoPort: "no port", DropHairpin: "hairpin",
 	DropNoSocket: "no socket", DropBuffer: "buffer", DropPartitioned: "partitioned", DropClosed: "closed",
 	DropBlocked: "udp blocked", DropCorrupt: "corrupt",
-	DropLinkDown: "link down", DropHostDown: "host down",
+	DropLinkDown: "link down", DropHostDown: "host down", DropBlockedTCP: "tcp blocked",
 }
 
 // String returns the reason's name.
@@ -105,6 +106,10 @@ func (l *ledger) note(at int64, p *packet, what fate) {
 	l.mixAddr(p.src)
 	l.mixAddr(p.dst)
 	l.mix(uint64(len(p.data))<<32 | uint64(p.sum))
+	if p.isTCP() {
+		l.mix(p.tcp.seq)
+		l.mix(p.tcp.ack<<8 | uint64(p.tcp.flags))
+	}
 }
 
 func (l *ledger) mixAddr(a netip.AddrPort) {

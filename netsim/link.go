@@ -119,6 +119,7 @@ func (n *Network) carry(at int64, l *pipe, p *packet) {
 		n.drop(at, p, DropLinkDown)
 		return
 	}
+	p.clamp(l.MTU)
 	size := p.size()
 	if size > l.MTU {
 		n.drop(at, p, DropMTU)

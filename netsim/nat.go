@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"net/netip"
+	"slices"
 	"time"
 )
 
@@ -111,13 +112,26 @@ type NAT struct {
 	// is one that needs no translation. With Transparent this makes a plain router.
 	Unsolicited bool
 
-	// BlockUDP drops every packet of either direction, as firewalls of companies do.
+	// BlockUDP drops every datagram of either direction, as firewalls of companies do.
+	// TCP passes.
 	BlockUDP bool
+
+	// TCPTimeout is how long the mapping of a stream lives that is idle; 0 means 2
+	// hours and 4 minutes, the least that RFC 5382 allows (section 5, REQ-5). One
+	// through which nothing came in yet lives for 4 minutes at most. Packets of both
+	// directions keep it alive. Everything else is as with UDP, with ports of its own.
+	TCPTimeout time.Duration
+
+	// TCPPorts are the only ports outside to which streams may go, such as 443; none
+	// means all.
+	TCPPorts []uint16
 }
 
 const (
 	defaultMappingTimeout = 2 * time.Minute
 	defaultBlock          = 512
+	defaultTCPTimeout     = 2*time.Hour + 4*time.Minute
+	unansweredTCP         = 4 * time.Minute
 	unsolicitedTimeout    = 30 * time.Second // of what TakesUnsolicited took: the default of Linux
 )
 
@@ -150,6 +164,20 @@ func (n NAT) check() error {
 		return fmt.Errorf("a Block of %d is not 0 to %d", n.Block, natPorts)
 	}
 	return nil
+}
+
+// forTCP is what the NAT does to streams.
+func (n NAT) forTCP() NAT {
+	if n.Timeout = n.TCPTimeout; n.Timeout == 0 {
+		n.Timeout = defaultTCPTimeout
+	}
+	n.Unanswered = min(n.Timeout, unansweredTCP)
+	n.Refresh, n.TakesUnsolicited = RefreshBoth, false
+	return n
+}
+
+func (n NAT) blocksTCP(port uint16) bool {
+	return len(n.TCPPorts) > 0 && !slices.Contains(n.TCPPorts, port)
 }
 
 // firewall is what the NAT does to packets that it does not translate.

@@ -33,6 +33,8 @@ type Network struct {
 	changes   changes
 	outbox    outbox
 	arrivals  arrivals
+	streams   appointments
+	wakeups   wakeups
 	free      *packet
 	ready     []*Conn // that got packets in this turn
 	partition map[[2]*Host]bool
@@ -80,6 +82,7 @@ func (n *Network) Close() error {
 		for _, c := range h.bound.all() {
 			c.close()
 		}
+		h.tcp.close()
 	}
 	n.mu.Unlock()
 	n.poke()

@@ -18,7 +18,7 @@ const (
 	maxTTL      = 255
 )
 
-// A packet is a UDP datagram under way. Packets are pooled by the network.
+// A packet is a UDP datagram or TCP segment under way. Packets are pooled by the network.
 type packet struct {
 	src, dst netip.AddrPort // src is what its socket is bound to until it departs
 	data     []byte
@@ -27,6 +27,8 @@ type packet struct {
 	at       int64  // when it was written
 	seq      uint64 // counts what its host wrote
 	sum      uint32 // of data, for the digest
+	tcp      tcpHeader
+	extra    int // bytes that the header of TCP has more than that of UDP; 0 is UDP
 	next     *packet
 
 	// While it is in a pipe.
@@ -39,9 +41,9 @@ type packet struct {
 // size is how many bytes the packet takes up on a link.
 func (p *packet) size() int {
 	if p.dst.Addr().Is4() {
-		return len(p.data) + headers4
+		return len(p.data) + headers4 + p.extra
 	}
-	return len(p.data) + headers6
+	return len(p.data) + headers6 + p.extra
 }
 
 var castagnoli = crc32.MakeTable(crc32.Castagnoli)

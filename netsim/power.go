@@ -40,6 +40,7 @@ func (h *Host) wakeAll() {
 	for _, c := range h.bound.all() {
 		c.readable.Broadcast()
 	}
+	h.tcp.wakeAll()
 }
 
 // paused reports whether the host is paused now. The network's mutex is held.
@@ -64,6 +65,7 @@ func (h *Host) Crash() {
 		c.dies = dies
 		h.bound.remove(c)
 	}
+	h.tcp.crash(dies)
 	h.power.down = true
 	if h.power.pausedTo == never {
 		h.power.pausedTo = dies
@@ -74,6 +76,7 @@ func (h *Host) Crash() {
 			h.open.remove(c)
 			c.discard()
 		}
+		h.tcp.forget(dies)
 	})
 }
 

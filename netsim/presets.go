@@ -12,7 +12,7 @@ import "time"
 //     for, as home routers are sold. Without such a rule it is "linux-no-drop",
 //     where a packet that comes too early takes the port. "linux-random" is
 //     masquerading with the option random.
-//   - "udp-blocked" lets nothing through.
+//   - "udp-blocked" lets only TCP through, "udp-blocked-443" only TCP to port 443.
 var Presets = map[string]NAT{
 	"open":               {Transparent: true, Unsolicited: true},
 	"firewall":           {Transparent: true, Filtering: AddressAndPortDependent},
@@ -27,7 +27,8 @@ var Presets = map[string]NAT{
 	"linux":              linux(PreservePorts, false),
 	"linux-no-drop":      linux(PreservePorts, true),
 	"linux-random":       linux(RandomPorts, false),
-	"udp-blocked":        {BlockUDP: true},
+	"udp-blocked":        {BlockUDP: true, Filtering: AddressAndPortDependent},
+	"udp-blocked-443":    {BlockUDP: true, Filtering: AddressAndPortDependent, TCPPorts: []uint16{443}},
 }
 
 // linux is netfilter's masquerading with its default times.

@@ -19,8 +19,9 @@ type RouterConfig struct {
 type Router struct {
 	net     *Network
 	name    string
-	nat     *table                    // of what is translated
-	wall    *table                    // of what is not: mappings whose outside address is the inside one
+	cfg     NAT
+	udp     tables
+	tcp     tables
 	given   []netip.Addr              // its addresses outside, as calls see them
 	addrs   []netip.Addr              // the same as packets see them: a change later
 	homes   map[netip.Addr]netip.Addr // which of the addresses stands for which inside
@@ -41,7 +42,7 @@ func (n *Network) NewRouter(name string, cfg RouterConfig) *Router {
 		panic(fmt.Sprintf("netsim: router %s: %v", name, err))
 	}
 	r := &Router{
-		net: n, name: name, nat: newTable(cfg.NAT), wall: newTable(cfg.NAT.firewall()),
+		net: n, name: name, cfg: cfg.NAT, udp: newTables(cfg.NAT), tcp: newTables(cfg.NAT.forTCP()),
 		addrs: unmapped(cfg.OutsideAddrs), homes: map[netip.Addr]netip.Addr{},
 	}
 	r.given = r.addrs
@@ -79,8 +80,10 @@ func (r *Router) Rebind() {
 	r.net.mu.Lock()
 	defer r.net.mu.Unlock()
 	r.net.later(func() {
-		r.nat.rebind(true)
-		r.wall.rebind(false) // what is not translated keeps its address
+		for _, t := range []tables{r.udp, r.tcp} {
+			t.nat.rebind(true)
+			t.wall.rebind(false) // what is not translated keeps its address
+		}
 	})
 }
 
@@ -93,16 +96,34 @@ func (r *Router) SetLink(up, down Link) {
 	r.net.later(func() { r.outside.setLink(up, down) })
 }
 
+// tables are what a router remembers of one protocol.
+type tables struct {
+	nat  *table // of what is translated
+	wall *table // of what is not: mappings whose outside address is the inside one
+}
+
+func newTables(n NAT) tables { return tables{newTable(n), newTable(n.firewall())} }
+
+// tables returns those of a packet's protocol.
+func (r *Router) tables(p *packet) *tables {
+	if p.isTCP() {
+		return &r.tcp
+	}
+	return &r.udp
+}
+
 // translates reports whether an inside address is hidden behind another one.
-func (r *Router) translates(a netip.Addr) bool { return a.Is4() && !r.nat.Transparent }
+func (r *Router) translates(a netip.Addr) bool { return a.Is4() && !r.cfg.Transparent }
 
 // receive implements node.
 func (r *Router) receive(at int64, from *iface, p *packet) {
 	p.ttl--
 	src := p.src
 	switch {
-	case r.nat.BlockUDP:
+	case r.cfg.BlockUDP && !p.isTCP():
 		r.net.drop(at, p, DropBlocked)
+	case p.isTCP() && from == r.inside && r.cfg.blocksTCP(p.dst.Port()):
+		r.net.drop(at, p, DropBlockedTCP)
 	case from == r.outside:
 		r.letIn(at, p)
 	case p.ttl <= 0:
@@ -119,18 +140,18 @@ func (r *Router) receive(at int64, from *iface, p *packet) {
 // translateOut gives a packet from inside its outside address. It reports
 // false when the packet was dropped.
 func (r *Router) translateOut(at int64, p *packet) bool {
-	src := p.src
+	src, t := p.src, r.tables(p)
 	var m *mapping
 	if r.translates(src.Addr()) {
-		m = r.nat.outbound(at, src, p.dst, func() (netip.AddrPort, bool) {
+		m = t.nat.outbound(at, src, p.dst, func() (netip.AddrPort, bool) {
 			home := r.home(src.Addr())
 			if !home.IsValid() {
 				return netip.AddrPort{}, false
 			}
-			return r.nat.choose(at, home, src, p.dst, r.net.rand.IntN)
+			return t.nat.choose(at, home, src, p.dst, r.net.rand.IntN)
 		})
 	} else {
-		m = r.wall.outbound(at, src, p.dst, func() (netip.AddrPort, bool) { return src, true })
+		m = t.wall.outbound(at, src, p.dst, func() (netip.AddrPort, bool) { return src, true })
 	}
 	if m == nil {
 		r.net.drop(at, p, DropNoPort)
@@ -146,7 +167,7 @@ func (r *Router) home(inside netip.Addr) netip.Addr {
 	if len(r.addrs) == 0 {
 		return netip.Addr{}
 	}
-	if r.nat.ArbitraryPooling {
+	if r.cfg.ArbitraryPooling {
 		return r.addrs[r.net.rand.IntN(len(r.addrs))]
 	}
 	if a, ok := r.homes[inside]; ok {
@@ -161,15 +182,16 @@ func (r *Router) home(inside netip.Addr) netip.Addr {
 // nobody inside asked for is for the router, and may have come to the end of its
 // time to live.
 func (r *Router) letIn(at int64, p *packet) {
-	t := r.nat
+	both := r.tables(p)
+	t := both.nat
 	if !slices.Contains(r.addrs, p.dst.Addr()) {
-		t = r.wall
+		t = both.wall
 	}
 	m, why := t.inbound(at, p.dst, p.src)
 	switch {
 	case m != nil:
 		p.dst = m.key.inside
-	case t == r.nat || !t.Unsolicited:
+	case t == both.nat || !t.Unsolicited:
 		r.net.drop(at, p, why)
 		return
 	}
@@ -183,17 +205,17 @@ func (r *Router) letIn(at int64, p *packet) {
 // hairpin turns a packet from inside to our own outside round; src is the inside
 // address that it came from.
 func (r *Router) hairpin(at int64, p *packet, src netip.AddrPort) {
-	if r.nat.Hairpin == HairpinOff {
+	if r.cfg.Hairpin == HairpinOff {
 		r.net.drop(at, p, DropHairpin)
 		return
 	}
-	m, why := r.nat.inbound(at, p.dst, p.src)
+	m, why := r.tables(p).nat.inbound(at, p.dst, p.src)
 	if m == nil {
 		r.net.drop(at, p, why)
 		return
 	}
 	p.dst = m.key.inside
-	if r.nat.Hairpin == HairpinInternal {
+	if r.cfg.Hairpin == HairpinInternal {
 		p.src = src
 	}
 	r.inside.send(at, p)

@@ -39,13 +39,14 @@ func (n *Network) run() {
 
 // turn does what is due, in the order of time, and returns when the next thing
 // is, or never. What coincides goes by kind: changes, packets written, packets
-// under way.
+// under way, streams, wakeups.
 func (n *Network) turn() (next int64) {
 	now := n.now()
 	n.outbox.settle(now)
 	for {
 		change, write, arrival := n.changes.due(), n.outbox.due(), n.arrivals.due()
-		switch next = min(change, write, arrival); {
+		stream, wake := n.streams.due(), n.wakeups.due()
+		switch next = min(change, write, arrival, stream, wake); {
 		case next > now && n.wakeAt > now:
 			return min(next, n.wakeAt)
 		case next > now:
@@ -56,9 +57,13 @@ func (n *Network) turn() (next int64) {
 		case next == write:
 			p := n.outbox.take()
 			p.origin.depart(next, p)
-		default:
+		case next == arrival:
 			p, l := n.arrivals.next()
 			l.to.arrive(next, p)
+		case next == stream:
+			n.streams[0].turn(next)
+		default:
+			n.wakeups.next()
 		}
 	}
 }
