@@ -4,11 +4,11 @@ import (
 	"context"
 	"fmt"
 	"math"
-	"strconv"
-	"strings"
 	"time"
 
 	"github.com/spf13/cobra"
+
+	"github.com/2xppg/xppg/internal/units"
 )
 
 type benchEvent struct {
@@ -32,7 +32,7 @@ func (a *app) benchCommand() *cobra.Command {
   xppg bench TICKET --bytes 1GiB --streams 4 --reverse`,
 		Args: exactArgs(1, "a target"),
 		RunE: func(cmd *cobra.Command, args []string) error {
-			n, err := parseBytes(size)
+			n, err := units.ParseBytes(size)
 			if err != nil {
 				return fmt.Errorf("--bytes: %w", err)
 			}
@@ -67,28 +67,4 @@ func (a *app) runBench(ctx context.Context, target string, n int64, streams int,
 	a.print.emit(benchEvent{"bench", r.Bytes, math.Round(sec*1e6) / 1e6, mbit, path.Path, r.WireBytes},
 		"%s in %s: %.1f Mbit/s over a %s path (%s on the wire)", showBytes(r.Bytes), showDuration(r.Elapsed), mbit, path.Path, showBytes(int64(r.WireBytes)))
 	return nil
-}
-
-// parseBytes reads a count of bytes with an optional binary or decimal unit.
-func parseBytes(s string) (int64, error) {
-	digits := strings.TrimRight(s, "KMGTiBkb")
-	unit := strings.ToLower(s[len(digits):])
-	unit = strings.TrimSuffix(unit, "b")
-	base := 1000.0
-	if strings.HasSuffix(unit, "i") {
-		base, unit = 1024, strings.TrimSuffix(unit, "i")
-	}
-	power := strings.Index("kmgt", unit)
-	if unit == "" {
-		power = -1
-	}
-	f, err := strconv.ParseFloat(digits, 64)
-	if err != nil || len(unit) > 1 || (unit != "" && power < 0) || (unit == "" && base == 1024) {
-		return 0, fmt.Errorf("%q is no count of bytes (examples: 4096, 64KiB, 10MB)", s)
-	}
-	n := f * math.Pow(base, float64(power+1))
-	if !(n >= 1 && n <= 1<<40) {
-		return 0, fmt.Errorf("%q is not between 1 byte and 1 TiB", s)
-	}
-	return int64(n), nil
 }

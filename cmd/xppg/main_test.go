@@ -91,21 +91,6 @@ func oneLineCheck(ts *testscript.TestScript, neg bool, args []string) {
 	}
 }
 
-func TestParseBytes(t *testing.T) {
-	for in, want := range map[string]int64{
-		"1": 1, "4096": 4096, "64KiB": 64 << 10, "1.5MiB": 3 << 19, "10MB": 10e6, "1k": 1000, "2GiB": 2 << 30, "1TiB": 1 << 40,
-	} {
-		if got, err := parseBytes(in); err != nil || got != want {
-			t.Errorf("%q: %d, %v; want %d", in, got, err, want)
-		}
-	}
-	for _, in := range []string{"", "0", "-1", "x", "1XB", "1KKB", "MiB", "2TiB", "1i", "NaN", "Inf"} {
-		if got, err := parseBytes(in); err == nil {
-			t.Errorf("%q: got %d, want an error", in, got)
-		}
-	}
-}
-
 func TestPrintableStopsEscapes(t *testing.T) {
 	if got := printable("a\x1b[31mb\nc\td\u009b"); strings.ContainsAny(got, "\x1b\n\u009b") || !strings.Contains(got, "\td") {
 		t.Errorf("got %q", got)

@@ -1,0 +1,124 @@
+package relayops
+
+import (
+	"context"
+	"os"
+	"sync"
+	"syscall"
+	"time"
+
+	"github.com/2xppg/xppg/internal/units"
+)
+
+// Limits are what a relay gives, in bytes per second and circuits at once. 0 bytes per second are no limit.
+type Limits struct {
+	Total, Peer units.Rate
+	Circuits    int
+}
+
+// Node is a relay that can be operated while it runs.
+type Node interface {
+	Snapshot() Snapshot
+	// Configure puts limits and lists into force, all of them or, after an error, none.
+	Configure(Limits, Lists) error
+	// Drain takes no more circuits and asks peers to move to other relays. It returns when none is left, or when ctx ends.
+	Drain(ctx context.Context)
+}
+
+// Operator runs a Node as its operator wants it. Its methods may be called from any goroutine.
+type Operator struct {
+	Node         Node
+	Load         func() (Limits, Lists, error) // reads the files again
+	DrainTimeout time.Duration
+	Log          func(Event)
+
+	mu    sync.Mutex
+	state State
+}
+
+// Event is what an operator is told: what happened, in a word, and why in case it went wrong.
+type Event struct {
+	What  string // "reloaded", "draining" or "drained"
+	Err   error
+	State State
+}
+
+// State returns what is in force.
+func (o *Operator) State() State {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	return o.state
+}
+
+// Start puts limits and lists into force.
+func (o *Operator) Start(l Limits, lists Lists) error {
+	if err := o.Node.Configure(l, lists); err != nil {
+		return err
+	}
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	o.state.Limits, o.state.Lists, o.state.Ready = l, lists, true
+	return nil
+}
+
+// Run obeys signals until the node is to end: SIGHUP reloads limits and lists, any other one drains and returns. Another
+// signal while draining, other than SIGHUP, returns at once; so does the end of ctx.
+func (o *Operator) Run(ctx context.Context, signals <-chan os.Signal) {
+	for {
+		select {
+		case <-ctx.Done():
+			return
+		case s := <-signals:
+			if s != syscall.SIGHUP {
+				o.drain(ctx, signals)
+				return
+			}
+			o.Reload()
+		}
+	}
+}
+
+// Reload reads the files again. When one of them is bad, everything stays as it was.
+func (o *Operator) Reload() {
+	l, lists, err := o.Load()
+	if err == nil {
+		err = o.Node.Configure(l, lists)
+	}
+	o.mu.Lock()
+	o.state.ReloadFailed = err != nil
+	if err == nil {
+		o.state.Reloads++
+		o.state.Limits, o.state.Lists = l, lists
+	} else {
+		o.state.FailedReloads++
+	}
+	state := o.state
+	o.mu.Unlock()
+	o.Log(Event{What: "reloaded", Err: err, State: state})
+}
+
+func (o *Operator) drain(ctx context.Context, signals <-chan os.Signal) {
+	o.mu.Lock()
+	o.state.Draining = true
+	state := o.state
+	o.mu.Unlock()
+	o.Log(Event{What: "draining", State: state})
+	ctx, cancel := context.WithTimeout(ctx, o.DrainTimeout)
+	defer cancel()
+	drained := make(chan struct{})
+	go func() {
+		defer close(drained)
+		o.Node.Drain(ctx)
+	}()
+	for {
+		select {
+		case <-drained:
+			o.Log(Event{What: "drained", Err: ctx.Err(), State: state})
+			return
+		case s := <-signals:
+			if s != syscall.SIGHUP {
+				cancel()
+			}
+		}
+	}
+}
