@@ -79,7 +79,7 @@ func TestRefused(t *testing.T) {
 			t.Errorf("reason %q", m.Reason)
 		}
 		s := c.Status()
-		if len(s.Attempts) != 2 || !errors.Is(s.Attempts[0].Err, errPMPOnly) || s.Attempts[1].Err != nil || !s.Searched {
+		if len(s.Attempts) != 3 || !errors.Is(s.Attempts[0].Err, errPMPOnly) || s.Attempts[1].Err != nil || !s.Searched {
 			t.Errorf("%v", s.Attempts)
 		}
 	})

@@ -63,8 +63,13 @@ func (h *home) ListenPacket(_ context.Context, local netip.AddrPort) (net.Packet
 	return h.host.ListenUDP(local)
 }
 
-func (h *home) DialContext(context.Context, string, string) (net.Conn, error) {
-	return nil, errors.New("no TCP here")
+func (h *home) DialContext(ctx context.Context, _, addr string) (net.Conn, error) {
+	for _, r := range h.routers {
+		if r.igd != nil && addr == r.addr.String()+":5000" {
+			return r.igd.conns.dial(ctx)
+		}
+	}
+	return nil, errors.New("connection refused")
 }
 
 // start runs a client and returns it, and how to end it.
@@ -135,6 +140,7 @@ type fakeRouter struct {
 	result   byte              // instead of success, for mappings
 	mapped   map[uint16]uint16 // our port by its own
 	spoil    func([]byte) []byte
+	igd      *fakeIGD
 	requests []string
 }
 
@@ -173,6 +179,9 @@ func (r *fakeRouter) listen(at netip.AddrPort, answer func([]byte) []byte) {
 func (r *fakeRouter) close() {
 	for _, c := range r.conns {
 		c.Close()
+	}
+	if r.igd != nil {
+		r.igd.srv.Close()
 	}
 }
 

@@ -9,7 +9,7 @@ import (
 )
 
 const (
-	makeWithin   = 4 * time.Second
+	makeWithin   = 6 * time.Second
 	removeWithin = time.Second
 	checkEvery   = 25 * time.Second
 	verifyWithin = 5 * time.Second
@@ -137,7 +137,7 @@ func (k *keeper) choices(gateways []Gateway) (out []choice) {
 		l := link{k.c.o.Network, gw}
 		out = append(out, choice{gw, PCP, &pcpWay{link: l, nonce: k.nonce}})
 		if k.family == v4 {
-			out = append(out, choice{gw, NATPMP, &pmpWay{link: l}})
+			out = append(out, choice{gw, NATPMP, &pmpWay{link: l}}, choice{gw, UPnP, &igdWay{link: l, chance: k.c.fraction}})
 		}
 	}
 	return out
