@@ -1,6 +1,7 @@
 package api
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -254,4 +255,54 @@ func (pg *Playground) relayTo(ctx context.Context, id kcptransport.PeerID) (*kcp
 		}
 	}
 	return nil, fmt.Errorf("api: circuit to %s: %w", id.Short(), err)
+}
+
+// RelayInfo describes a relay that this node has heard of.
+type RelayInfo struct {
+	ID        kcptransport.PeerID
+	Addrs     []netip.AddrPort
+	Connected bool
+	RTT       time.Duration // of the link to it, 0 when there is none
+	Age       time.Duration // of what it said of itself last
+	Peers     int           // that it has links to, as it says: how busy it is
+	Circuits  int           // of ours that go through it
+}
+
+// Relays returns the relays that are known, ordered by round trip and ID, those without a link last.
+func (pg *Playground) Relays() []RelayInfo {
+	now := time.Now()
+	pg.mu.Lock()
+	defer pg.mu.Unlock()
+	used := map[kcptransport.PeerID]int{}
+	for _, list := range pg.circuits {
+		for _, c := range list {
+			for _, id := range c.wire.Via {
+				used[id]++
+			}
+		}
+	}
+	var out []RelayInfo
+	for id, info := range pg.book.infos {
+		if !info.relay || info.left || id == pg.ID() {
+			continue
+		}
+		r := RelayInfo{ID: id, Addrs: info.Addrs, Age: max(now.Sub(info.made), 0), Peers: len(info.neighbours), Circuits: used[id]}
+		if p := pg.peers[id]; p != nil && p.isReady() {
+			r.Connected = true
+			if path, ok := p.link.Path(); ok {
+				r.RTT = path.RTT
+			}
+		}
+		out = append(out, r)
+	}
+	slices.SortFunc(out, func(a, b RelayInfo) int {
+		rtt := func(r RelayInfo) time.Duration {
+			if !r.Connected {
+				return time.Hour
+			}
+			return r.RTT
+		}
+		return cmp.Or(cmp.Compare(rtt(a), rtt(b)), a.ID.Compare(b.ID))
+	})
+	return out
 }

@@ -3,12 +3,15 @@ package main
 import (
 	"context"
 	"crypto/rand"
+	"crypto/sha256"
+	"errors"
 	"fmt"
 	"net/netip"
 	"os"
 	"path/filepath"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/spf13/cobra"
@@ -16,6 +19,7 @@ import (
 	"github.com/2xppg/xppg/api"
 	"github.com/2xppg/xppg/chunks"
 	"github.com/2xppg/xppg/internal/scenario"
+	"github.com/2xppg/xppg/kcptransport"
 )
 
 const (
@@ -26,11 +30,12 @@ const (
 func (a *app) demoCommand() *cobra.Command {
 	return &cobra.Command{
 		Use:   "demo",
-		Short: "Show it all in a simulated network: punch, talk, move a file, share state",
+		Short: "Show it all in a simulated network: relay, punch, talk, move a file, share state",
 		Long: `Show it all in a simulated network, in real time: two peers behind two
-different NATs find their public addresses, meet through a third peer, punch
-through, talk, move 16 MiB over a link that loses 2 % of its packets, and share
-state. Nothing leaves this machine.`,
+different NATs find their public addresses, meet through a third peer that
+relays the first data, punch through, talk, move 16 MiB over a link that loses
+2 % of its packets, and share state. Then the direct path is cut in the middle
+of a transfer, and the relay takes over. Nothing leaves this machine.`,
 		Args: cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			a.started = true
@@ -76,7 +81,7 @@ func (a *app) runDemo(ctx context.Context) error {
 	d := &demo{a: a, ctx: ctx, start: time.Now(), names: map[string]string{}}
 	d.cfg = scenario.WorldConfig{A: "port-restricted", B: "address-restricted", Seed: 1, RTT: 40 * time.Millisecond, Loss: 0.02, Rate: 200_000_000}
 	defer d.close()
-	for _, step := range []func() error{d.build, d.meet, d.punch, d.talk, d.file, d.state} {
+	for _, step := range []func() error{d.build, d.meet, d.punch, d.talk, d.file, d.state, d.cut} {
 		if err := step(); err != nil {
 			return fmt.Errorf("demo: %w", err)
 		}
@@ -110,7 +115,7 @@ func (d *demo) build() (err error) {
 	d.say("a simulated internet: alice behind a %s NAT, bob behind an %s NAT, ivy in the open", d.cfg.A, d.cfg.B)
 	d.say("round trip %s, %.0f %% of all packets between alice and bob are lost", d.cfg.RTT, 100*d.cfg.Loss)
 	stun := []string{d.world.R.AddrPort().String(), d.world.S.AddrPort().String()}
-	if d.ivy, err = d.node("ivy", d.world.R, []string{}); err != nil {
+	if d.ivy, err = d.node("ivy", d.world.R, []string{}, func(c *api.Config) { c.Relay = api.RelayOn }); err != nil {
 		return err
 	}
 	if _, err = d.node("a second STUN server", d.world.S, []string{}); err != nil {
@@ -123,11 +128,15 @@ func (d *demo) build() (err error) {
 	return err
 }
 
-func (d *demo) node(name string, p scenario.Place, stun []string) (*api.Playground, error) {
-	pg, err := api.Start(d.ctx, api.Config{
+func (d *demo) node(name string, p scenario.Place, stun []string, change ...func(*api.Config)) (*api.Playground, error) {
+	cfg := api.Config{
 		App: "demo", Conn: p.Conn, STUN: stun, MaxPeers: -1,
 		LocalAddrs: func() []netip.Addr { return p.Addrs() },
-	})
+	}
+	for _, c := range change {
+		c(&cfg)
+	}
+	pg, err := api.Start(d.ctx, cfg)
 	if err != nil {
 		return nil, err
 	}
@@ -162,6 +171,13 @@ func (d *demo) punch() error {
 	if err != nil {
 		return err
 	}
+	connected := time.Since(start)
+	first, _ := d.alice.PathTo(id)
+	d.say("connected to bob after %s: %s%s", showDuration(connected), first.Path, d.byWay(first))
+	d.row("connected", "%s after asking for bob, by %s", showDuration(connected), first.Path)
+	if err := d.until(func() bool { info, _ := d.alice.PathTo(id); return info.Direct }); err != nil {
+		return err
+	}
 	took := time.Since(start)
 	x, ok := d.alice.Explain(id)
 	if !ok {
@@ -177,6 +193,98 @@ func (d *demo) punch() error {
 	if err == nil {
 		d.row("round trip", "%s", showDuration(rtt))
 	}
+	return nil
+}
+
+// byWay names the relays of a path.
+func (d *demo) byWay(p api.PeerInfo) string {
+	var names []string
+	for _, id := range p.Via {
+		names = append(names, d.names[id.String()])
+	}
+	if len(names) == 0 {
+		return ""
+	}
+	return " via " + strings.Join(names, ", ")
+}
+
+// until waits for something to come true.
+func (d *demo) until(f func() bool) error {
+	t := time.NewTicker(2 * time.Millisecond)
+	defer t.Stop()
+	for !f() {
+		select {
+		case <-t.C:
+		case <-d.ctx.Done():
+			return d.ctx.Err()
+		}
+	}
+	return nil
+}
+
+// cut breaks the direct path in the middle of a transfer. The circuit takes over, and not a byte is lost.
+func (d *demo) cut() error {
+	received := make(chan [32]byte, 1)
+	gaps := make(chan time.Duration, 1)
+	var from atomic.Int64 // when the path was cut, from when on gaps count
+	d.bob.OnStream("cut", func(_ kcptransport.PeerID, s *kcptransport.Stream) {
+		h, buf, longest, last := sha256.New(), make([]byte, 64<<10), time.Duration(0), time.Now()
+		for {
+			n, err := s.Read(buf)
+			now := time.Now()
+			if at := from.Load(); at != 0 && now.UnixNano() > at {
+				longest = max(longest, now.Sub(last))
+			}
+			last = now
+			_, _ = h.Write(buf[:n]) // never fails
+			if err != nil {
+				received <- [32]byte(h.Sum(nil))
+				gaps <- longest
+				return
+			}
+		}
+	})
+	data := make([]byte, demoBytes)
+	_, _ = rand.Read(data) // never fails
+	s, err := d.alice.OpenStream(d.ctx, d.bob.ID(), "cut")
+	if err != nil {
+		return err
+	}
+	sent := make(chan error, 1)
+	go func() {
+		_, err := s.Write(data)
+		sent <- errors.Join(err, s.CloseWrite())
+	}()
+	if !wait(d.ctx, 200*time.Millisecond) {
+		return d.ctx.Err()
+	}
+	from.Store(time.Now().UnixNano())
+	d.world.Net.Partition(d.world.A.Host, d.world.B.Host)
+	d.say("the direct path is cut in the middle of a transfer")
+	if err := d.until(func() bool { info, _ := d.alice.PathTo(d.bob.ID()); return !info.Direct }); err != nil {
+		return err
+	}
+	info, _ := d.alice.PathTo(d.bob.ID())
+	d.say("the path is %s%s now", info.Path, d.byWay(info))
+	select {
+	case err = <-sent:
+	case <-d.ctx.Done():
+		err = d.ctx.Err()
+	}
+	if err != nil {
+		return err
+	}
+	select {
+	case got := <-received:
+		if got != sha256.Sum256(data) {
+			return errors.New("the bytes of the transfer are not those that were sent")
+		}
+	case <-d.ctx.Done():
+		return d.ctx.Err()
+	}
+	gap := <-gaps
+	d.say("every byte has arrived; bob saw a pause of %s", showDuration(gap))
+	d.row("direct path cut", "the relay took over, a pause of %s, no byte lost", showDuration(gap))
 	return nil
 }
 

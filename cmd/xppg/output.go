@@ -13,6 +13,7 @@ import (
 	"golang.org/x/term"
 
 	"github.com/2xppg/xppg/api"
+	"github.com/2xppg/xppg/kcptransport"
 )
 
 // stdio is where a command reads and writes.
@@ -81,6 +82,28 @@ type peerEvent struct {
 	Path  string  `json:"path,omitempty"`
 	Addr  string  `json:"addr,omitempty"`
 	RTT   float64 `json:"rtt_ms"`
+
+	Via []string `json:"via,omitempty"` // IDs of the relays, ours first
+}
+
+// ids writes peer IDs out.
+func ids(list []kcptransport.PeerID) (out []string) {
+	for _, id := range list {
+		out = append(out, id.String())
+	}
+	return out
+}
+
+// byWay names the relays of a path for people; nothing when it is direct.
+func byWay(list []kcptransport.PeerID) string {
+	if len(list) == 0 {
+		return ""
+	}
+	short := make([]string, len(list))
+	for i, id := range list {
+		short[i] = id.Short()
+	}
+	return " via " + strings.Join(short, ", ")
 }
 
 // playgroundEvent shows what happened in the playground.
@@ -93,7 +116,7 @@ func (p *printer) playgroundEvent(e api.Event) {
 	default:
 		return
 	}
-	ev := peerEvent{Event: string(e.Type), Peer: e.Peer.String(), State: e.State, Path: e.Path, RTT: millis(e.RTT)}
+	ev := peerEvent{Event: string(e.Type), Peer: e.Peer.String(), State: e.State, Path: e.Path, RTT: millis(e.RTT), Via: ids(e.Via)}
 	if e.Addr.IsValid() {
 		ev.Addr = e.Addr.String()
 	}
@@ -102,7 +125,7 @@ func (p *printer) playgroundEvent(e api.Event) {
 		what = "changed path"
 	}
 	if ev.Addr != "" {
-		what += fmt.Sprintf(", %s %s, %s", e.Path, e.Addr, showDuration(e.RTT))
+		what += fmt.Sprintf(", %s %s%s, %s", e.Path, e.Addr, byWay(e.Via), showDuration(e.RTT))
 	} else if e.Err != nil {
 		what += ": " + oneLine(e.Err)
 	}

@@ -17,6 +17,8 @@ type pongEvent struct {
 	RTT   float64 `json:"rtt_ms"`
 	Path  string  `json:"path"`
 	Addr  string  `json:"addr"`
+
+	Via []string `json:"via,omitempty"`
 }
 
 type summaryEvent struct {
@@ -111,9 +113,9 @@ func (a *app) runPing(ctx context.Context, target string, o pingOptions) error {
 		}
 		if err == nil {
 			sum.Received++
-			a.print.emit(pongEvent{"pong", sum.Sent, millis(rtt), path.Path, path.Addr.String()},
-				"pong from %s: seq=%d time=%s %s %s%s", id.Short(), sum.Sent, showDuration(rtt), path.Path, path.Addr, changed(last, path))
-			last = path.Path + path.Addr.String()
+			a.print.emit(pongEvent{"pong", sum.Sent, millis(rtt), path.Path, path.Addr.String(), ids(path.Via)},
+				"pong from %s: seq=%d time=%s %s %s%s%s", id.Short(), sum.Sent, showDuration(rtt), path.Path, path.Addr, byWay(path.Via), changed(last, path))
+			last = pathText(path)
 		}
 		if o.until == "direct" && sum.DirectAfter != nil && sum.Received > 0 {
 			break
@@ -126,11 +128,13 @@ func (a *app) runPing(ctx context.Context, target string, o pingOptions) error {
 }
 
 func changed(last string, p api.PeerInfo) string {
-	if last == "" || last == p.Path+p.Addr.String() {
+	if last == "" || last == pathText(p) {
 		return ""
 	}
 	return " (path changed)"
 }
+
+func pathText(p api.PeerInfo) string { return p.Path + p.Addr.String() + byWay(p.Via) }
 
 func pingOnce(ctx context.Context, pg *api.Playground, id kcptransport.PeerID) (time.Duration, error) {
 	ctx, cancel := context.WithTimeout(ctx, 3*time.Second)
