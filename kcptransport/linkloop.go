@@ -254,14 +254,11 @@ func (k *linkLoop) doubleStep(w *packetWriter) {
 	}
 	spare := k.paths.spareInDoubt()
 	switch {
-	case spare == nil && !k.doubling:
-		return
-	case spare == nil: // the path works, or the circuit is in use: then what it brings tells what is still missing
-		if k.doubling = false; k.paths.inDoubt() || k.paths.inUse == nil || k.paths.inUse.path.Direct() {
+	case spare == nil: // the path works again, or the circuit is in use now: then the rest follows there
+		k.doubling = false
+		if spare = k.paths.inUse; spare == nil || spare.path.Direct() || k.paths.inDoubt() {
 			k.resendAt = time.Time{}
-			return
 		}
-		spare = k.paths.inUse
 	case !k.doubling:
 		k.doubling, k.resendAt = true, w.now
 		since, ok := k.mux.oldestFlight()
@@ -274,8 +271,9 @@ func (k *linkLoop) doubleStep(w *packetWriter) {
 		return
 	}
 	k.resendAt = time.Time{}
+	burst := k.mux.resendBurst()
 	for range 2 {
-		for range resendBurst {
+		for range burst {
 			if b := k.recent.next(); b != nil {
 				w.begin()
 				w.push(append(w.out.space(), b...), spare.path, true)

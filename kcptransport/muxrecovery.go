@@ -179,6 +179,12 @@ func (m *mux) marked(now time.Time) {
 	m.ctrl.onMark(m.now)
 }
 
+// resendBurst returns how many packets of each part to send once more at a time: about as many as the path took.
+func (m *mux) resendBurst() int {
+	n := m.ctrl.delivery() * resendPause.Seconds() / float64(2*m.cfg.maxPayload)
+	return int(min(max(n, resendBurst), resendBursts))
+}
+
 // retry makes the next probe due at once: what was sent before may be lost.
 func (m *mux) retry() {
 	if m.log.inflight > 0 {

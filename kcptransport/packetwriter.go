@@ -182,6 +182,9 @@ func (w *packetWriter) data() {
 	path, ok := k.paths.current()
 	spare := k.paths.spareInDoubt()
 	keep := spare == nil && k.resendAt.IsZero() && k.paths.spare() != nil
+	if at, ok := k.mux.oldestFlight(); ok && keep {
+		k.recent.acked(at.Add(-k.paths.rtt())) // the peer may wait for an acknowledgement that was sent shortly before
+	}
 	if !ok || spare == nil && (k.paths.leaving() || k.paths.moving()) {
 		return
 	}

@@ -7,19 +7,21 @@ import (
 
 // What is kept of the packets that were sent, while there is a circuit to send them by once more.
 const (
-	maxRecent   = 256             // packets
-	recentLife  = 2 * time.Second // after the last one
-	resendBurst = 8               // packets that are sent once more at a time, of each part
-	resendPause = 4 * time.Millisecond
+	maxRecent    = 4096            // packets, which is as much as 480 Mbit/s have in flight in 100 ms
+	recentLife   = 2 * time.Second // after the last one
+	resendBurst  = 8               // packets that are sent once more at a time, of each part, at least
+	resendBursts = 64              // and at most
+	resendPause  = 4 * time.Millisecond
 )
 
-// recentPackets keeps the packets that a link sent last, sealed as they were. When the path fails they are sent once more by a
-// circuit: nobody has to find out first what got lost, because the peer drops what it has by packet number.
+// recentPackets keeps the packets that a link sent and that are not acknowledged, sealed as they were, the oldest first. When
+// the path fails they are sent once more by a circuit: nobody has to find out first what got lost, because the peer drops what it
+// has by packet number.
 type recentPackets struct {
-	list  []recentPacket // a ring once it is full
-	first int
+	list []recentPacket
+	head int // of list; what is in front of it was given back
 
-	again [2]span // of the list, counted from the oldest: to be sent once more
+	again [2]span // to be sent once more, counted from the head
 }
 
 // span is a part of a list that is stepped through.
@@ -33,29 +35,53 @@ type recentPacket struct {
 
 var recentBufs = sync.Pool{New: func() any { return new([maxMaxPacket]byte) }}
 
-// add keeps a copy of a packet, instead of the oldest one when there are too many.
+func (r *recentPackets) len() int { return len(r.list) - r.head }
+
+// add keeps a copy of a packet.
 func (r *recentPackets) add(now time.Time, packet []byte) {
-	if len(r.list) < maxRecent {
-		r.list = append(r.list, recentPacket{buf: recentBufs.Get().(*[maxMaxPacket]byte)})
-		p := &r.list[len(r.list)-1]
-		p.at, p.n = now, copy(p.buf[:], packet)
-		return
+	if r.len() == maxRecent {
+		r.drop()
 	}
-	p := &r.list[r.first]
-	p.at, p.n = now, copy(p.buf[:], packet)
-	r.first = (r.first + 1) % maxRecent
+	p := recentPacket{at: now, buf: recentBufs.Get().(*[maxMaxPacket]byte)}
+	p.n = copy(p.buf[:], packet)
+	r.list = append(r.list, p)
 }
 
-// at returns packet i, the oldest first.
-func (r *recentPackets) at(i int) recentPacket { return r.list[(r.first+i)%len(r.list)] }
+// drop gives the oldest back.
+func (r *recentPackets) drop() {
+	recentBufs.Put(r.list[r.head].buf)
+	r.list[r.head] = recentPacket{}
+	if r.head++; r.head > 64 && 2*r.head > len(r.list) {
+		n := copy(r.list, r.list[r.head:])
+		clear(r.list[n:])
+		r.list, r.head = r.list[:n], 0
+	}
+}
+
+// acked forgets what was sent before a time.
+func (r *recentPackets) acked(before time.Time) {
+	for r.len() > 0 && r.list[r.head].at.Before(before) {
+		r.drop()
+	}
+}
+
+// since returns how many packets were sent before a time.
+func (r *recentPackets) since(at time.Time) int {
+	for i, p := range r.list[r.head:] {
+		if !p.at.Before(at) {
+			return i
+		}
+	}
+	return r.len()
+}
 
 // rewind begins to hand out again what was sent since a time. For half a round trip after that, some of it may have
 // arrived, with only the acknowledgements lost, and what follows may be what the peer waits for: so it takes turns.
 func (r *recentPackets) rewind(since time.Time, half time.Duration) {
-	a, n := r.since(since), len(r.list)
+	a, n := r.since(since), r.len()
 	b := n
 	if a < n {
-		b = r.since(r.at(a).at.Add(half))
+		b = r.since(r.list[r.head+a].at.Add(half))
 	}
 	r.again = [2]span{{a, b}, {b, n}}
 }
@@ -64,7 +90,7 @@ func (r *recentPackets) rewind(since time.Time, half time.Duration) {
 func (r *recentPackets) next() []byte {
 	for i := range r.again {
 		if s := &r.again[i]; s.next < s.end {
-			p := r.at(s.next)
+			p := r.list[r.head+s.next]
 			s.next++
 			return p.buf[:p.n]
 		}
@@ -75,28 +101,18 @@ func (r *recentPackets) next() []byte {
 // turn makes it the other part's turn.
 func (r *recentPackets) turn() { r.again[0], r.again[1] = r.again[1], r.again[0] }
 
-// since returns the index of the first packet that was sent at a time or later.
-func (r *recentPackets) since(at time.Time) int {
-	for i := range r.list {
-		if !r.at(i).at.Before(at) {
-			return i
-		}
-	}
-	return len(r.list)
-}
-
 // expires returns when nothing of it is of use any more; zero: there is nothing.
 func (r *recentPackets) expires() time.Time {
-	if len(r.list) == 0 {
+	if r.len() == 0 {
 		return time.Time{}
 	}
-	return r.at(len(r.list) - 1).at.Add(recentLife)
+	return r.list[len(r.list)-1].at.Add(recentLife)
 }
 
 // clear forgets all.
 func (r *recentPackets) clear() {
-	for _, p := range r.list {
-		recentBufs.Put(p.buf)
+	for r.len() > 0 {
+		r.drop()
 	}
 	*r = recentPackets{}
 }
