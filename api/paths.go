@@ -14,6 +14,7 @@ const (
 	circuitRetryMost = time.Minute
 	punchRetry       = time.Minute // after a peer was found by way of relays only, doubled each time
 	punchRetryMost   = 10 * time.Minute
+	moveGrace        = time.Second      // that a circuit which is about to end stays beside the one that replaces it
 	punchTimeout     = 10 * time.Second // of telling each other candidates by way of a relay
 )
 
@@ -41,13 +42,14 @@ func (p *peer) keepPaths(ctx context.Context) {
 		}
 		info, ok := p.link.Path()
 		next := time.Duration(0)
-		if len(p.pg.circuitsTo(p.id)) < p.wantCircuits(info, ok) {
+		if staying, _ := p.circuits(); len(staying) < p.wantCircuits(info, ok) {
 			if circuits.due(now) {
 				_, err := p.pg.relayTo(ctx, p.id)
 				circuits.result(err, time.Now(), circuitRetry, circuitRetryMost)
 			}
 			next = soonest(next, circuits.wait())
 		}
+		next = soonest(next, p.leaveMoving(ok && info.Path.Direct(), now))
 		if ok && !info.Path.Direct() {
 			if punches.at.IsZero() { // the first try began with the link
 				punches.result(errRelayed, now, punchRetry, punchRetryMost)
@@ -64,6 +66,39 @@ func (p *peer) keepPaths(ctx context.Context) {
 			timer.Reset(next)
 		}
 	}
+}
+
+// circuits returns the circuits to the peer: those that stay, and those of which a relay is about to end.
+func (p *peer) circuits() (staying, moving []heldCircuit) {
+	for _, c := range p.pg.circuitsTo(p.id) {
+		if c.moving() {
+			moving = append(moving, c)
+		} else {
+			staying = append(staying, c)
+		}
+	}
+	return staying, moving
+}
+
+// leaveMoving closes the circuits of which a relay is about to end, once there has been something else to go on with for a
+// moment. It returns how long to wait until then; 0: until something changes.
+func (p *peer) leaveMoving(direct bool, now time.Time) time.Duration {
+	staying, moving := p.circuits()
+	if len(moving) == 0 || len(staying) == 0 && !direct {
+		p.moveAt = time.Time{}
+		return 0
+	}
+	if p.moveAt.IsZero() {
+		p.moveAt = now.Add(moveGrace)
+	}
+	if wait := p.moveAt.Sub(now); wait > 0 {
+		return wait
+	}
+	p.moveAt = time.Time{}
+	for _, c := range moving {
+		c.wire.Close()
+	}
+	return 0
 }
 
 var errRelayed = errors.New("there is no direct path")

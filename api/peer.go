@@ -54,6 +54,7 @@ type peer struct {
 	since    atomic.Pointer[time.Time] // when the path in use was taken into use
 
 	pathWake chan struct{} // holds one token when there is something to do for keepPaths
+	moveAt   time.Time     // when circuits whose relay is about to end are closed; of keepPaths
 	movedAt  atomic.Bool   // our network has changed since keepPaths last looked
 
 	mending     atomic.Bool  // punching anew: see mend

@@ -54,6 +54,8 @@ type Playground struct {
 	troubles map[*kcptransport.Link]bool // whose peers are looked for: see meetAgain
 
 	reachable  atomic.Bool // others have reached us without our doing
+	draining   atomic.Bool // others are asked to take other relays
+	rules      atomic.Pointer[RelayRules]
 	broadcasts atomic.Uint64
 	orderMu    sync.Mutex
 	order      broadcastOrder

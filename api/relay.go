@@ -76,6 +76,7 @@ func (pg *Playground) openRelay() error {
 			}
 			return p.link.Hop(), true
 		},
+		Admit: pg.admits,
 	})
 	return nil
 }
@@ -91,6 +92,9 @@ func (pg *Playground) openTo(ctx context.Context, target kcptransport.PeerID, ki
 
 // Relaying reports whether this node relays for others now.
 func (pg *Playground) Relaying() bool {
+	if pg.draining.Load() {
+		return false
+	}
 	switch pg.cfg.Relay {
 	case RelayOn:
 		return true
@@ -172,11 +176,8 @@ func (pg *Playground) hold(ctx context.Context, c heldCircuit) {
 		if pg.circuits[peer] = rest; len(rest) == 0 {
 			delete(pg.circuits, peer)
 		}
-		p := pg.peers[peer]
 		pg.mu.Unlock()
-		if p != nil {
-			wake(p.pathWake)
-		}
+		pg.wakePaths(peer)
 	}()
 	ctx, cancel := context.WithCancel(ctx)
 	ended := make(chan struct{})
@@ -185,17 +186,24 @@ func (pg *Playground) hold(ctx context.Context, c heldCircuit) {
 		_ = c.wire.Wait() // why does not matter: another one is looked for
 		cancel()
 	}()
+	moving := c.wire.Moving()
 	for ctx.Err() == nil {
 		if link := pg.ep.Link(peer); link != nil {
 			select {
 			case <-ctx.Done():
 			case <-link.Done():
+			case <-moving:
+				moving = nil
+				pg.wakePaths(peer)
 			}
 			continue
 		}
 		unused := time.NewTimer(circuitUnused)
 		select {
 		case <-ctx.Done():
+		case <-moving:
+			moving = nil
+			pg.wakePaths(peer)
 		case <-unused.C:
 			if pg.ep.Link(peer) == nil {
 				cancel()
@@ -205,6 +213,26 @@ func (pg *Playground) hold(ctx context.Context, c heldCircuit) {
 	}
 	c.wire.Close()
 	<-ended
+}
+
+// wakePaths has the paths to a peer looked at.
+func (pg *Playground) wakePaths(id kcptransport.PeerID) {
+	pg.mu.Lock()
+	p := pg.peers[id]
+	pg.mu.Unlock()
+	if p != nil {
+		wake(p.pathWake)
+	}
+}
+
+// moving reports whether a relay of the circuit is about to end.
+func (c heldCircuit) moving() bool {
+	select {
+	case <-c.wire.Moving():
+		return true
+	default:
+		return false
+	}
 }
 
 // circuitsTo returns the circuits to a peer.

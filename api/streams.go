@@ -49,7 +49,7 @@ func (pg *Playground) serveStream(ctx context.Context, p *peer, s *kcptransport.
 	case relaymesh.KindIntroduced:
 		return pg.serveIntroduced(ctx, s)
 	case relaymesh.KindCircuit:
-		if pg.Relaying() {
+		if pg.Relaying() || pg.draining.Load() { // then it refuses, and says why
 			return pg.relay.Serve(ctx, p.id, s)
 		}
 	case relaymesh.KindRelayed:

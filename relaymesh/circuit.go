@@ -30,7 +30,13 @@ type Circuit struct {
 
 	stream Stream
 	once   sync.Once
+	moving chan struct{}
+	moves  sync.Once
 }
+
+// Moving is closed when a relay on the way is about to end: while Wait goes on the circuit works for some seconds more,
+// in which another one can be set up.
+func (c *Circuit) Moving() <-chan struct{} { return c.moving }
 
 // Close ends the circuit for everybody on the way.
 func (c *Circuit) Close() { c.once.Do(func() { c.stream.Close() }) }
@@ -39,15 +45,15 @@ func (c *Circuit) Close() { c.once.Do(func() { c.stream.Close() }) }
 // closed it.
 func (c *Circuit) Wait() error {
 	defer c.Close()
-	err := waitEnd(c.stream, c.Peer)
+	err := waitEnd(c.stream, c.Peer, func() { c.moves.Do(func() { close(c.moving) }) })
 	if errors.Is(err, io.EOF) {
 		return nil
 	}
 	return err
 }
 
-// waitEnd reads a stream to its end, and skips what a later version may say on it.
-func waitEnd(s Stream, target kcptransport.PeerID) error {
+// waitEnd reads a stream to its end, calls move when a relay asks for that, and skips what a later version may say on it.
+func waitEnd(s Stream, target kcptransport.PeerID, move func()) error {
 	var buf [maxFrameBytes]byte
 	for total := 0; total < channelBytes; {
 		frame, err := readFrame(s, buf[:])
@@ -55,8 +61,11 @@ func waitEnd(s Stream, target kcptransport.PeerID) error {
 			return err
 		}
 		total += len(frame)
-		if t, body := splitFrame(frame); t == frameRefuse && len(body) > 0 {
+		switch t, body := splitFrame(frame); {
+		case t == frameRefuse && len(body) > 0:
 			return &RefusedError{Target: target, Code: RefuseCode(body[0])}
+		case t == frameMove:
+			move()
 		}
 	}
 	return ErrChannelFull
@@ -104,7 +113,7 @@ func openCircuit(ctx context.Context, relay Opener, target kcptransport.PeerID, 
 		s.Close()
 		return nil, err
 	}
-	return &Circuit{Peer: target, Label: g.label, Via: g.relays, Limits: g.limits, RTT: time.Since(start), stream: s}, nil
+	return &Circuit{Peer: target, Label: g.label, Via: g.relays, Limits: g.limits, RTT: time.Since(start), stream: s, moving: make(chan struct{})}, nil
 }
 
 // readGranted reads the answer to an ask or an offer.
@@ -148,7 +157,7 @@ func ReadOffer(s Stream) (*Offer, error) {
 	for i := range o.relays {
 		via = append(via, o.relays[len(o.relays)-1-i])
 	}
-	return &Offer{Circuit{Peer: o.origin, Label: o.label, Via: via, Limits: o.limits, stream: s}}, nil
+	return &Offer{Circuit{Peer: o.origin, Label: o.label, Via: via, Limits: o.limits, stream: s, moving: make(chan struct{})}}, nil
 }
 
 // Accept takes the offer. label is what the relay is to put on packets for us.

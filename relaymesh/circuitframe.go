@@ -15,6 +15,7 @@ const (
 	frameAsk     frameType = 0x10 // to the next relay
 	frameOffered frameType = 0x11 // to the target
 	frameGranted frameType = 0x12 // back
+	frameMove    frameType = 0x13 // both ways, any time later: a relay is about to end, move to others
 
 	idLen     = len(kcptransport.PeerID{})
 	limitsLen = 8 + 8 + 4 + 4

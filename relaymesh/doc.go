@@ -50,6 +50,8 @@
 //	               first one asks), list of the relays that still follow
 //	0x11  offered  version (1), who asked first (32), label (4), limits, list of the relays from there on
 //	0x12  granted  label (4), limits, list of the relays from here on
+//	0x13  move     empty; to both ends, and told on by the relays between, when a relay is about to end: the circuit works for
+//	               some seconds more, in which another one can be set up
 //
 // # Security
 //

@@ -19,6 +19,7 @@ const (
 	RefusedRequest  RefuseCode = 5 // the request was not understood: another version, or nonsense
 	RefusedLimit    RefuseCode = 6 // the introduction used up its bytes or its time
 	RefusedClosing  RefuseCode = 7 // the introducer is shutting down
+	RefusedDenied   RefuseCode = 8 // the relay's operator does not admit one of the peers next to it
 )
 
 // String returns the reason in a few words that a person can act on.
@@ -38,6 +39,8 @@ func (c RefuseCode) String() string {
 		return "its bytes or its time were used up"
 	case RefusedClosing:
 		return "the introducer is shutting down (ask another)"
+	case RefusedDenied:
+		return "the relay does not serve this peer (ask its operator, or another relay)"
 	}
 	return fmt.Sprintf("refused with code %d", uint8(c))
 }
@@ -55,7 +58,7 @@ func (e *RefusedError) Error() string {
 
 // Temporary reports whether the same introducer may be worth asking again after a while.
 func (e *RefusedError) Temporary() bool {
-	return e.Code != RefusedRequest
+	return e.Code != RefusedRequest && e.Code != RefusedDenied
 }
 
 // refusal returns the error for a code; none for 0.

@@ -29,6 +29,10 @@ type RelayConfig struct {
 
 	// Limits is what one peer may have, and what it is told.
 	Limits Limits
+
+	// Admit says whether the relay carries packets from and to a neighbour. Default: every one. It may be called by several
+	// goroutines. When its answers change, call [Relay.Recheck].
+	Admit func(Neighbor) bool
 }
 
 // RelayStats are the counters of a [Relay] since it was made.
@@ -46,11 +50,15 @@ type Relay struct {
 	mu    sync.Mutex
 	stats RelayStats
 	peers map[kcptransport.PeerID]int // circuits that each asked for
+
+	transits map[*transit]bool
+	drained  chan struct{} // nil until Drain; closed when no circuit is left
 }
 
 // NewRelay returns a relay that works as cfg says.
 func NewRelay(cfg RelayConfig) *Relay {
-	return &Relay{cfg: cfg, stats: RelayStats{Refused: map[RefuseCode]uint64{}}, peers: map[kcptransport.PeerID]int{}}
+	return &Relay{cfg: cfg, stats: RelayStats{Refused: map[RefuseCode]uint64{}}, peers: map[kcptransport.PeerID]int{},
+		transits: map[*transit]bool{}}
 }
 
 // Stats returns the counters.
@@ -107,6 +115,9 @@ func (r *Relay) serve(ctx context.Context, from kcptransport.PeerID, stream Stre
 func (r *Relay) begin(from, target kcptransport.PeerID) error {
 	r.mu.Lock()
 	defer r.mu.Unlock()
+	if r.drained != nil {
+		return refusal(target, RefusedClosing)
+	}
 	if most := r.cfg.Limits.Circuits; most > 0 && r.peers[from] >= most {
 		return refusal(target, RefusedBusy)
 	}
@@ -118,7 +129,9 @@ func (r *Relay) begin(from, target kcptransport.PeerID) error {
 func (r *Relay) end(from kcptransport.PeerID) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	r.stats.Circuits--
+	if r.stats.Circuits--; r.stats.Circuits == 0 && r.drained != nil {
+		close(r.drained)
+	}
 	if r.peers[from]--; r.peers[from] == 0 {
 		delete(r.peers, from)
 	}
@@ -134,6 +147,9 @@ func (r *Relay) connect(ctx context.Context, from kcptransport.PeerID, a ask, as
 	behind, known := r.cfg.Neighbor(next)
 	if !ok || !known {
 		return refusal(a.target, RefusedUnknown)
+	}
+	if !r.admits(before) || !r.admits(behind) {
+		return refusal(a.target, RefusedDenied)
 	}
 	conn, err := r.cfg.Switch.Connect(before, behind)
 	if errors.Is(err, ErrFull) {
@@ -174,7 +190,10 @@ func (r *Relay) connect(ctx context.Context, from kcptransport.PeerID, a ask, as
 	r.mu.Lock()
 	r.stats.Granted++
 	r.mu.Unlock()
-	return r.wait(ctx, a.target, conn, asking, asked)
+	t := &transit{sides: [2]Neighbor{before, behind}, streams: [2]Stream{asking, asked}, end: make(chan RefuseCode, 1)}
+	r.enter(t)
+	defer r.leave(t)
+	return r.wait(ctx, a.target, conn, t)
 }
 
 func (r *Relay) open(ctx context.Context, next kcptransport.PeerID, kind string) (Stream, error) {
@@ -202,9 +221,9 @@ func (r *Relay) agree(asked Stream, a ask, label uint32) (granted, error) {
 	return g, err
 }
 
-// wait returns when one of the streams has ended, the circuit has used up what it may, or ctx has ended.
-func (r *Relay) wait(ctx context.Context, target kcptransport.PeerID, conn *Connection, streams ...Stream) error {
-	for _, s := range streams {
+// wait returns when one of the streams has ended, the circuit has used up what it may, or ctx or t has ended.
+func (r *Relay) wait(ctx context.Context, target kcptransport.PeerID, conn *Connection, t *transit) error {
+	for _, s := range t.streams {
 		if err := s.SetDeadline(time.Time{}); err != nil {
 			return err
 		}
@@ -215,11 +234,11 @@ func (r *Relay) wait(ctx context.Context, target kcptransport.PeerID, conn *Conn
 		defer t.Stop()
 		timer = t.C
 	}
-	ended := make(chan error, len(streams))
+	ended := make(chan error, len(t.streams))
 	var reading sync.WaitGroup
 	defer reading.Wait()
-	for _, s := range streams {
-		reading.Go(func() { ended <- waitEnd(s, target) })
+	for i, s := range t.streams {
+		reading.Go(func() { ended <- waitEnd(s, target, func() { t.tellToMove(1 - i) }) })
 	}
 	var err error
 	select {
@@ -227,6 +246,8 @@ func (r *Relay) wait(ctx context.Context, target kcptransport.PeerID, conn *Conn
 		if errors.Is(err, io.EOF) {
 			err = nil
 		}
+	case code := <-t.end:
+		err = refusal(target, code)
 	case <-conn.Done():
 		err = refusal(target, RefusedLimit)
 	case <-timer:
@@ -236,9 +257,9 @@ func (r *Relay) wait(ctx context.Context, target kcptransport.PeerID, conn *Conn
 	}
 	var refused *RefusedError
 	if errors.As(err, &refused) {
-		tell(streams[1], refused.Code) // the other one is told by Serve
+		tell(t.streams[1], refused.Code) // the other one is told by Serve
 	}
-	for _, s := range streams {
+	for _, s := range t.streams {
 		_ = s.SetDeadline(time.Unix(1, 0)) // so that nobody reads on; a stream that has ended needs it not
 	}
 	return err

@@ -1,0 +1,46 @@
+package api
+
+import (
+	"context"
+	"net/netip"
+
+	"github.com/2xppg/xppg/kcptransport"
+	"github.com/2xppg/xppg/relaymesh"
+)
+
+// RelayRules say whom a node that relays serves.
+type RelayRules struct {
+	// Admit says whether a peer next to us may use us as a relay, at either end of a circuit; addr is where it is. Nil
+	// admits everybody. It may be called by several goroutines and must not wait for anything.
+	Admit func(peer kcptransport.PeerID, addr netip.Addr) bool
+}
+
+// SetRelayRules puts rules into force. Circuits of peers that are not admitted any more end.
+func (pg *Playground) SetRelayRules(r RelayRules) {
+	pg.rules.Store(&r)
+	pg.relay.Recheck()
+}
+
+func (pg *Playground) admits(n relaymesh.Neighbor) bool {
+	r := pg.rules.Load()
+	return r == nil || r.Admit == nil || r.Admit(n.Peer(), n.Addr().Addr())
+}
+
+// DrainRelay stops relaying for good: no more circuits are set up, our record says so, and those who have some are asked to
+// move to other relays. It returns when nobody has one; when ctx ends before that, those that are left are ended.
+func (pg *Playground) DrainRelay(ctx context.Context) {
+	pg.draining.Store(true)
+	pg.wakeMesh()
+	pg.relay.Drain(ctx)
+}
+
+// RelayStats is what this node counted as a relay since it started.
+type RelayStats struct {
+	Relay  relaymesh.RelayStats
+	Switch relaymesh.SwitchStats
+}
+
+// RelayStats returns the counters of what this node did for others.
+func (pg *Playground) RelayStats() RelayStats {
+	return RelayStats{Relay: pg.relay.Stats(), Switch: pg.sw.Stats()}
+}

@@ -1,0 +1,116 @@
+package api
+
+import (
+	"context"
+	"fmt"
+	"net/netip"
+	"testing"
+	"time"
+
+	"github.com/2xppg/xppg/kcptransport"
+)
+
+// drain drains the relay in use between two nodes and returns the longest time that a message took meanwhile.
+func (w *world) drain(a, b *node, rs []*node, limit time.Duration) (longest, took time.Duration) {
+	w.t.Helper()
+	info, _ := a.PathTo(b.ID())
+	if len(info.Via) == 0 {
+		w.t.Fatalf("path is %+v", info)
+	}
+	done := make(chan time.Duration, 1)
+	for _, r := range rs {
+		if r.ID() == info.Via[0] {
+			go func() {
+				ctx, cancel := context.WithTimeout(context.Background(), limit)
+				defer cancel()
+				start := time.Now()
+				r.DrainRelay(ctx)
+				done <- time.Since(start)
+			}()
+		}
+	}
+	for i := 0; took == 0; i++ {
+		start := time.Now()
+		if err := a.SendText(w.ctx(10*time.Second), fmt.Sprint("message ", i), b.ID()); err != nil {
+			w.t.Fatal(err)
+		}
+		longest = max(longest, time.Since(start))
+		time.Sleep(5 * time.Millisecond)
+		select {
+		case took = <-done:
+		default:
+		}
+	}
+	return longest, took
+}
+
+// The relay in use drains while messages go: they go on by way of another one, none of them waits, and the relay is done in
+// a moment.
+func TestDrainMovesPeersToOtherRelays(t *testing.T) {
+	for n := 2; n <= 3; n++ { // with and without one that is not in use yet
+		inWorld(t, func(t *testing.T, w *world) {
+			a, b, rs := w.relayed("symmetric", "symmetric", n)
+			a.join(b.ID().String())
+			time.Sleep(3 * time.Second)
+			before, _ := a.PathTo(b.ID())
+			longest, took := w.drain(a, b, rs, 10*time.Second)
+			t.Logf("%d relays: drained in %v; the longest message took %v, a round trip %v", n, took, longest, before.RTT)
+			if took > 3*time.Second || longest > 2*before.RTT {
+				t.Errorf("drained in %v; the longest message took %v, a round trip %v", took, longest, before.RTT)
+			}
+			after, _ := a.PathTo(b.ID())
+			if len(after.Via) != 1 || after.Via[0] == before.Via[0] {
+				t.Errorf("path is %+v", after)
+			}
+			for _, r := range rs {
+				if drained := r.ID() == before.Via[0]; r.Relaying() == drained || drained && r.RelayStats().Relay.Circuits != 0 {
+					t.Errorf("relaying: %v, drained: %v, %+v", r.Relaying(), drained, r.RelayStats())
+				}
+			}
+			w.eventually("nobody takes it for a relay", 5*time.Second, func() bool { return len(a.Relays()) == n-1 && len(b.Relays()) == n-1 })
+		})
+	}
+}
+
+// Without another relay the circuit stays as long as it may.
+func TestDrainOfTheOnlyRelay(t *testing.T) {
+	inWorld(t, func(t *testing.T, w *world) {
+		a, b, rs := w.relayed("symmetric", "symmetric", 1)
+		a.join(b.ID().String())
+		start := time.Now()
+		ctx, cancel := context.WithTimeout(context.Background(), 10*time.Second)
+		defer cancel()
+		go rs[0].DrainRelay(ctx)
+		for time.Since(start) < 9*time.Second {
+			if err := a.SendText(w.ctx(time.Second), "still here", b.ID()); err != nil {
+				t.Fatalf("after %v: %v", time.Since(start), err)
+			}
+			time.Sleep(time.Second)
+		}
+		w.eventually("the circuit is ended", 2*time.Second, func() bool { return rs[0].RelayStats().Relay.Circuits == 0 })
+	})
+}
+
+// Circuits of a peer that is denied end, and it gets no others.
+func TestRelayRules(t *testing.T) {
+	inWorld(t, func(t *testing.T, w *world) {
+		a, b, rs := w.relayed("symmetric", "symmetric", 1)
+		a.join(b.ID().String())
+		deny := func(id kcptransport.PeerID) {
+			rs[0].SetRelayRules(RelayRules{Admit: func(peer kcptransport.PeerID, addr netip.Addr) bool {
+				return peer != id && addr.IsValid()
+			}})
+		}
+		deny(rs[0].ID())
+		time.Sleep(time.Second)
+		if rs[0].RelayStats().Relay.Circuits == 0 {
+			t.Error("nobody is denied, and yet there is no circuit")
+		}
+		deny(b.ID())
+		time.Sleep(20 * time.Second)
+		s := rs[0].RelayStats()
+		if s.Relay.Circuits != 0 || s.Switch.Circuits != 0 || s.Switch.Packets == 0 {
+			t.Errorf("%+v", s)
+		}
+	})
+}

@@ -1,0 +1,94 @@
+package relaymesh
+
+import (
+	"context"
+	"sync"
+)
+
+// transit is a circuit through a relay, once it has come about.
+type transit struct {
+	sides   [2]Neighbor
+	streams [2]Stream
+	moved   [2]sync.Once
+	end     chan RefuseCode // holds one, so that nobody waits
+}
+
+// tellToMove asks a side to move to other relays, once. So little is ever written to these streams that it does not block.
+func (t *transit) tellToMove(side int) {
+	t.moved[side].Do(func() {
+		_, _ = t.streams[side].Write(appendFrame(nil, frameMove)) // a stream that fails ends the circuit
+	})
+}
+
+func (t *transit) close(code RefuseCode) {
+	select {
+	case t.end <- code:
+	default: // it ends already
+	}
+}
+
+func (r *Relay) enter(t *transit) {
+	r.mu.Lock()
+	r.transits[t] = true
+	draining := r.drained != nil
+	r.mu.Unlock()
+	switch {
+	case draining: // it came about meanwhile
+		t.tellToMove(0)
+		t.tellToMove(1)
+	case !r.admits(t.sides[0]) || !r.admits(t.sides[1]):
+		t.close(RefusedDenied)
+	}
+}
+
+func (r *Relay) leave(t *transit) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	delete(r.transits, t)
+}
+
+func (r *Relay) admits(n Neighbor) bool { return r.cfg.Admit == nil || r.cfg.Admit(n) }
+
+func (r *Relay) current() []*transit {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	out := make([]*transit, 0, len(r.transits))
+	for t := range r.transits {
+		out = append(out, t)
+	}
+	return out
+}
+
+// Recheck asks [RelayConfig.Admit] again and ends the circuits of neighbours that are not admitted any more.
+func (r *Relay) Recheck() {
+	for _, t := range r.current() {
+		if !r.admits(t.sides[0]) || !r.admits(t.sides[1]) {
+			t.close(RefusedDenied)
+		}
+	}
+}
+
+// Drain takes no more circuits from now on, and asks both ends of those that there are to move to other relays. It returns
+// when none is left; when ctx ends before that, the rest is ended.
+func (r *Relay) Drain(ctx context.Context) {
+	r.mu.Lock()
+	if r.drained == nil {
+		r.drained = make(chan struct{})
+		if r.stats.Circuits == 0 {
+			close(r.drained)
+		}
+	}
+	drained := r.drained
+	r.mu.Unlock()
+	for _, t := range r.current() {
+		t.tellToMove(0)
+		t.tellToMove(1)
+	}
+	select {
+	case <-drained:
+	case <-ctx.Done():
+		for _, t := range r.current() {
+			t.close(RefusedClosing)
+		}
+	}
+}
