@@ -66,6 +66,11 @@
 // [Router.Reboot] lose mappings, [Host.Pause] stops a machine until [Host.Resume],
 // [Host.Crash] until [Host.Start].
 //
+// # Gateways
+//
+// A router may have programs of its own, for those inside who ask for port forwardings:
+// see [Gateway]. They are on a host that the router has in its inside.
+//
 // # Accounting
 //
 // Every packet is accounted for, also one that a link made by duplicating: it was

@@ -35,10 +35,16 @@ func (h *Host) Unplug(d time.Duration) { h.net.unplug(d, h.port) }
 func (r *Router) Unplug(d time.Duration) { r.net.unplug(d, r.outside) }
 
 // Reboot takes the router's links on both sides down for d, and makes it forget
-// every mapping as [Router.Rebind] does. Its addresses stay.
+// every mapping as [Router.Rebind] does. Its addresses stay. What it offers to its inside
+// is away as long, and the epochs that it tells begin anew.
 func (r *Router) Reboot(d time.Duration) {
 	r.Rebind()
-	r.net.unplug(d, r.outside, r.inside)
+	ports := []*iface{r.outside, r.inside}
+	if r.gateway != nil {
+		ports = append(ports, r.gateway.host.port)
+		r.gateway.restart(d)
+	}
+	r.net.unplug(d, ports...)
 }
 
 // unplug takes both directions of the links of interfaces down for d.
@@ -69,6 +75,9 @@ func (r *Router) SetOutsideAddrs(addrs ...netip.Addr) {
 		r.udp.nat.rebind(false)
 		r.tcp.nat.rebind(false)
 	})
+	if r.gateway != nil {
+		r.gateway.restartLocked(0)
+	}
 }
 
 // isDown reports whether the link carries nothing now.

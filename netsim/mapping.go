@@ -45,12 +45,13 @@ type table struct {
 	byClaim map[claim]*mapping
 	burnt   map[netip.AddrPort]bool // outside addresses not to be used again after a rebinding
 	ports   allocation
-	sweep   int // number of mappings at which to look for expired ones
+	forwards
+	sweep int // number of mappings at which to look for expired ones
 }
 
 func newTable(n NAT) *table {
 	return &table{
-		NAT: n.withDefaults(), sweep: firstSweep, ports: newAllocation(),
+		NAT: n.withDefaults(), sweep: firstSweep, ports: newAllocation(), forwards: newForwards(),
 		byKey: map[mappingKey]*mapping{}, byClaim: map[claim]*mapping{},
 	}
 }
@@ -185,6 +186,7 @@ func (t *table) rebind(burn bool) {
 	}
 	clear(t.byKey)
 	clear(t.byClaim)
+	t.forwards = newForwards()
 }
 
 // free reports whether an outside address may be given out towards a destination.
@@ -194,5 +196,5 @@ func (t *table) free(at int64, outside, remote netip.AddrPort) bool {
 		t.remove(m)
 		m = nil
 	}
-	return m == nil && !t.burnt[outside]
+	return m == nil && !t.burnt[outside] && (t.Overload || t.rule(at, outside) == nil)
 }

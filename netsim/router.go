@@ -13,6 +13,7 @@ type RouterConfig struct {
 	Inside       *Segment     // whose router it becomes
 	Link         Link         // to the outside, both directions
 	NAT          NAT          // for IPv4; IPv6 is not translated, but filtered in the same way
+	Gateway      Gateway      // what it offers to its inside
 }
 
 // A Router joins two segments and is the NAT of its inside.
@@ -27,12 +28,21 @@ type Router struct {
 	homes   map[netip.Addr]netip.Addr // which of the addresses stands for which inside
 	inside  *iface
 	outside *iface
+	gateway *gateway // or nil
 }
 
 // NewRouter attaches a router. It panics when an address is in use, the inside
 // has a router already or the NAT contradicts itself, as that is a mistake in the
 // test.
 func (n *Network) NewRouter(name string, cfg RouterConfig) *Router {
+	r := n.newRouter(name, cfg)
+	if cfg.Gateway.Addr.IsValid() {
+		r.offer(cfg.Gateway)
+	}
+	return r
+}
+
+func (n *Network) newRouter(name string, cfg RouterConfig) *Router {
 	n.mu.Lock()
 	defer n.mu.Unlock()
 	if cfg.Inside.router != nil {
@@ -75,7 +85,7 @@ func (r *Router) Name() string { return r.name }
 
 // Rebind makes the router forget every mapping, as a restart does; the ones
 // made afterwards have other outside ports, unless NAT.Overload lets them have the
-// same again.
+// same again. Port forwardings go as well, and nobody is told, other than by Reboot.
 func (r *Router) Rebind() {
 	r.net.mu.Lock()
 	defer r.net.mu.Unlock()
@@ -142,6 +152,10 @@ func (r *Router) receive(at int64, from *iface, p *packet) {
 func (r *Router) translateOut(at int64, p *packet) bool {
 	src, t := p.src, r.tables(p)
 	var m *mapping
+	if out, ok := t.nat.answers(at, src, p.dst); ok {
+		p.src = out
+		return true
+	}
 	if r.translates(src.Addr()) {
 		m = t.nat.outbound(at, src, p.dst, func() (netip.AddrPort, bool) {
 			home := r.home(src.Addr())
@@ -187,6 +201,12 @@ func (r *Router) letIn(at int64, p *packet) {
 	if !slices.Contains(r.addrs, p.dst.Addr()) {
 		t = both.wall
 	}
+	to, ok := t.forwarded(at, p.dst, p.src)
+	if ok {
+		p.dst = to
+		r.pass(at, p)
+		return
+	}
 	m, why := t.inbound(at, p.dst, p.src)
 	switch {
 	case m != nil:
@@ -195,6 +215,11 @@ func (r *Router) letIn(at int64, p *packet) {
 		r.net.drop(at, p, why)
 		return
 	}
+	r.pass(at, p)
+}
+
+// pass sends a packet on to the inside.
+func (r *Router) pass(at int64, p *packet) {
 	if p.ttl <= 0 {
 		r.net.drop(at, p, DropTTL)
 		return
@@ -209,12 +234,17 @@ func (r *Router) hairpin(at int64, p *packet, src netip.AddrPort) {
 		r.net.drop(at, p, DropHairpin)
 		return
 	}
-	m, why := r.tables(p).nat.inbound(at, p.dst, p.src)
-	if m == nil {
-		r.net.drop(at, p, why)
-		return
+	nat := r.tables(p).nat
+	to, ok := nat.forwarded(at, p.dst, p.src)
+	if !ok {
+		m, why := nat.inbound(at, p.dst, p.src)
+		if m == nil {
+			r.net.drop(at, p, why)
+			return
+		}
+		to = m.key.inside
 	}
-	p.dst = m.key.inside
+	p.dst = to
 	if r.cfg.Hairpin == HairpinInternal {
 		p.src = src
 	}

@@ -60,7 +60,7 @@ type raised iface
 func (r *raised) arrive(at int64, p *packet) {
 	s := r.segment
 	to := s.owners[p.dst.Addr()]
-	if to == nil {
+	if to == nil && !p.dst.Addr().IsMulticast() { // which routers do not pass on
 		to = s.uplink
 	}
 	if to == nil || to == (*iface)(r) {
@@ -134,4 +134,6 @@ func (i *iface) readdress(from *Segment, old []netip.Addr, to *Segment, addrs []
 }
 
 // shows reports whether an address inside is visible further out.
-func (s *Segment) shows(a netip.Addr) bool { return s.router != nil && !s.router.translates(a) }
+func (s *Segment) shows(a netip.Addr) bool {
+	return s.router != nil && !s.router.translates(a) && !a.IsMulticast()
+}

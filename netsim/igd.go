@@ -1,0 +1,3 @@
+package netsim
+
+func (g *gateway) serveUPnP() {}
