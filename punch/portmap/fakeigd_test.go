@@ -72,6 +72,7 @@ func (h *home) igd(version int, change func(*fakeIGD)) *fakeIGD {
 	mux := http.NewServeMux()
 	mux.HandleFunc("/root.xml", g.root)
 	mux.HandleFunc("/control", g.act)
+	mux.HandleFunc("/moved", g.act)
 	g.srv = &http.Server{Handler: mux}
 	r.igd = g
 	go func() { _ = g.srv.Serve(&g.conns) }()
@@ -91,6 +92,8 @@ func (g *fakeIGD) root(w http.ResponseWriter, q *http.Request) {
 		g.describe(w, q)
 		return
 	}
+	g.r.mu.Lock()
+	defer g.r.mu.Unlock()
 	fmt.Fprintf(w, `<?xml version="1.0"?><root xmlns="urn:schemas-upnp-org:device-1-0"><device>
 <deviceType>urn:schemas-upnp-org:device:InternetGatewayDevice:%d</deviceType><deviceList><device><deviceList><device>
 <serviceList><service><serviceType>%s</serviceType><controlURL>%s</controlURL></service></serviceList>
@@ -103,6 +106,13 @@ var argument = regexp.MustCompile(`<(New\w+)>([^<]*)</`)
 func (g *fakeIGD) act(w http.ResponseWriter, q *http.Request) {
 	if g.soap != nil {
 		g.soap(w, q)
+		return
+	}
+	g.r.mu.Lock()
+	elsewhere := q.URL.Path != g.control && g.control == "/moved"
+	g.r.mu.Unlock()
+	if elsewhere {
+		http.NotFound(w, q)
 		return
 	}
 	b, _ := io.ReadAll(q.Body)

@@ -55,19 +55,24 @@ func TestUPnP(t *testing.T) {
 }
 
 func TestUPnPRestart(t *testing.T) {
-	inHome(t, func(h *home) {
-		g := h.igd(1, nil)
-		c, stop := h.start(func(o *Options) { o.Verify = nil })
-		defer stop()
-		wait(100 * time.Second)
-		h.wantState(c, Made, UPnP)
-		g.r.restart()
-		wait(time.Minute)
-		h.wantState(c, Made, UPnP)
-		if len(g.r.ports()) != 1 {
-			t.Error("it was not made anew within 60 s")
-		}
-	})
+	for _, control := range []string{"/control", "/moved"} {
+		t.Run(control, func(t *testing.T) {
+			inHome(t, func(h *home) {
+				g := h.igd(1, nil)
+				c, stop := h.start(func(o *Options) { o.Verify = nil })
+				defer stop()
+				wait(100 * time.Second)
+				h.wantState(c, Made, UPnP)
+				g.r.restart()
+				g.r.change(func() { g.control = control })
+				wait(time.Minute)
+				h.wantState(c, Made, UPnP)
+				if len(g.r.ports()) != 1 {
+					t.Error("it was not made anew within 60 s")
+				}
+			})
+		})
+	}
 }
 
 // Nobody stops sending.

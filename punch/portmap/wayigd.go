@@ -113,11 +113,28 @@ func (w *igdWay) add(ctx context.Context, s igdService, external, port uint16, s
 }
 
 // check asks for the mapping and for the router's address. There is no epoch: a router that has restarted lacks the mapping.
+// It may also have its service elsewhere then, at another port.
 func (w *igdWay) check(ctx context.Context, port uint16, l lease) error {
 	if w.used == nil {
 		return nil
 	}
-	to, client, _, _, _, err := w.used.GetSpecificPortMappingEntryCtx(ctx, "", l.external.Port(), igdUDP)
+	err := w.checkBy(ctx, w.used, port, l)
+	var code igdCode
+	if err == nil || errors.Is(err, errLost) || errors.As(err, &code) || w.find(ctx) != nil {
+		return err
+	}
+	kind := w.used.GetServiceClient().Service.ServiceType
+	for _, s := range w.services {
+		if s.GetServiceClient().Service.ServiceType == kind {
+			w.used = s
+			return w.checkBy(ctx, s, port, l)
+		}
+	}
+	return fmt.Errorf("%w: it has no %.100q any more", errLost, kind)
+}
+
+func (w *igdWay) checkBy(ctx context.Context, s igdService, port uint16, l lease) error {
+	to, client, _, _, _, err := s.GetSpecificPortMappingEntryCtx(ctx, "", l.external.Port(), igdUDP)
 	err = refusal(ctx, err)
 	if errors.Is(err, igdNoSuchEntry) {
 		return errLost
@@ -131,7 +148,7 @@ func (w *igdWay) check(ctx context.Context, port uint16, l lease) error {
 	if !l.external.Addr().IsValid() {
 		return nil
 	}
-	addr, err := w.used.GetExternalIPAddressCtx(ctx)
+	addr, err := s.GetExternalIPAddressCtx(ctx)
 	if err == nil && addr != l.external.Addr().String() {
 		return fmt.Errorf("%w: it has another address now", errLost)
 	}

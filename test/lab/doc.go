@@ -1,8 +1,8 @@
 // Package lab tests the xppg program behind real NATs: Linux network
 // namespaces with nftables in between, joined by an internet that delays and
 // loses packets. It needs root, Linux, ip and nft; the test against a real STUN
-// server also needs coturn's turnserver, and the one that reads netsim's captures
-// tshark. To run it, as root:
+// server also needs coturn's turnserver, those that map ports miniupnpd, and the
+// one that reads netsim's captures tshark. To run it, as root:
 //
 //	XPPG_LAB=1 go test -v ./test/lab
 //
