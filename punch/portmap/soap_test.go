@@ -2,8 +2,11 @@ package portmap
 
 import (
 	"context"
+	"errors"
 	"io"
+	"net"
 	"net/http"
+	"net/netip"
 	"net/url"
 	"strings"
 	"testing"
@@ -23,6 +26,19 @@ func (a answers) RoundTrip(*http.Request) (*http.Response, error) {
 		Body: io.NopCloser(strings.NewReader(a.text))}, nil
 }
 
+// nowhere is a network in which nothing can be opened.
+type nowhere struct{}
+
+var errNowhere = errors.New("no network")
+
+func (nowhere) Gateways() ([]Gateway, error) { return nil, errNowhere }
+
+func (nowhere) ListenPacket(context.Context, netip.AddrPort) (net.PacketConn, error) {
+	return nil, errNowhere
+}
+
+func (nowhere) DialContext(context.Context, string, string) (net.Conn, error) { return nil, errNowhere }
+
 func FuzzSOAP(f *testing.F) {
 	const body = `<s:Envelope xmlns:s="http://schemas.xmlsoap.org/soap/envelope/"><s:Body>`
 	f.Add(200, body+`<u:R xmlns:u="urn:x"><NewExternalIPAddress>20.0.0.1</NewExternalIPAddress><NewReservedPort>7</NewReservedPort></u:R></s:Body></s:Envelope>`)
@@ -38,7 +54,7 @@ func FuzzSOAP(f *testing.F) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		w := &igdWay{link: link{gw: Gateway{gateway1, ours}}, chance: func() float64 { return 0.5 }, services: services}
+		w := &igdWay{link: link{net: nowhere{}, gw: Gateway{gateway1, ours}}, chance: func() float64 { return 0.5 }, services: services}
 		l, err := w.make(context.Background(), ourPort, lease{}, time.Hour)
 		if err == nil && checkExternal(l.external) != nil {
 			t.Errorf("believed %v", l.external)
