@@ -84,7 +84,7 @@
 //
 // # Limits
 //
-// There is no ICMP, no multicast, there are no fragments; what is larger than a link's
+// There is no ICMP, no multicast but to find a UPnP router, there are no fragments; what is larger than a link's
 // MTU is dropped and its sender not told, but segments of TCP are made to fit the links
 // of their way. [TCPConn] says what of TCP there is. Packets of one direction
 // of a link stay in order unless it has Reorder. A host is on one segment at a

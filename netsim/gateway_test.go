@@ -3,6 +3,8 @@ package netsim
 import (
 	"fmt"
 	"net/netip"
+	"runtime"
+	"sync"
 	"testing"
 	"time"
 )
@@ -174,4 +176,33 @@ func TestGatewayOfAHost(t *testing.T) {
 			t.Error("a public host has a gateway")
 		}
 	})
+}
+
+// One seed gives one history with gateways, too, though their programs are many
+// goroutines.
+func TestGatewaysAreReproducible(t *testing.T) {
+	defer runtime.GOMAXPROCS(runtime.GOMAXPROCS(0))
+	story := func() (digest uint64) {
+		inGateway(t, Presets["linux-random"], Gateway{NATPMP: true, PCP: true, UPnP: 2}, func(_ *testing.T, w *gatewayWorld) {
+			var all sync.WaitGroup
+			for i := range 3 {
+				all.Go(func() {
+					time.Sleep(time.Duration(i) * time.Microsecond) // for the ports
+					w.client().add(2, "AddAnyPortMapping", fmt.Sprint(80+i), "192.168.1.2", "600")
+				})
+			}
+			w.request("192.168.1.1:5351", pcpRequest("192.168.1.2", 7, protoUDP, 4242, 0, 600))
+			w.wantPMP(pmpMapTCP, 1, 2, 3, 2, 3)
+			all.Wait()
+			digest = w.Digest()
+		})
+		return digest
+	}
+	want := story()
+	for i := range 20 {
+		runtime.GOMAXPROCS(1 + i%2)
+		if got := story(); got != want {
+			t.Fatalf("run %d: digest %x, before it was %x", i, got, want)
+		}
+	}
 }
