@@ -11,12 +11,15 @@ import (
 	"github.com/2xppg/xppg/kcptransport"
 )
 
-// gossipEvery bounds how often one peer is sent records.
-const gossipEvery = 200 * time.Millisecond
+const (
+	gossipEvery   = 200 * time.Millisecond // at most, that one peer is sent records
+	gossipRelayed = 2 * time.Second        // that records wait for a direct path, not to burden relays with them
+)
 
 // tellPeers sends the peer every record we have, then those that change, until
 // the link ends.
 func (p *peer) tellPeers(ctx context.Context) {
+	p.waitDirect(ctx, gossipRelayed)
 	s, err := p.open(ctx, kindPeers)
 	if err != nil {
 		return

@@ -22,6 +22,7 @@ type world struct {
 	t      *testing.T
 	net    *netsim.Network
 	places int
+	nodes  []*node
 	link   netsim.Link
 }
 
@@ -102,6 +103,7 @@ func (w *world) config(h *netsim.Host) Config {
 func (w *world) start(h *netsim.Host, change []func(*Config)) *node {
 	w.t.Helper()
 	n := &node{w: w, host: h}
+	w.nodes = append(w.nodes, n)
 	cfg := w.config(h)
 	cfg.OnEvent = n.onEvent
 	for _, c := range change {

@@ -128,6 +128,24 @@ func (p *peer) punchAgain(ctx context.Context) {
 	_, _ = p.pg.ep.Dial(ctx, kcptransport.Dial{Peer: p.id, Signal: circuits[0].path}) // OnMet follows: see peer.mend
 }
 
+// waitDirect waits until the path is direct, for d at most.
+func (p *peer) waitDirect(ctx context.Context, d time.Duration) {
+	direct := make(chan struct{}, 1)
+	stop := p.link.OnPath(func(info kcptransport.PathInfo) {
+		if info.Path.Direct() {
+			wake(direct)
+		}
+	})
+	defer stop()
+	t := time.NewTimer(d)
+	defer t.Stop()
+	select {
+	case <-direct:
+	case <-t.C:
+	case <-ctx.Done():
+	}
+}
+
 // relayed reports whether the peer is reached by way of relays.
 func (p *peer) relayed() bool {
 	info, ok := p.link.Path()

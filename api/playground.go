@@ -50,8 +50,9 @@ type Playground struct {
 	book     book
 	contacts map[kcptransport.PeerID]*contactState
 	circuits map[kcptransport.PeerID][]heldCircuit
-	changed  time.Time                   // when our network last did
-	troubles map[*kcptransport.Link]bool // whose peers are looked for: see meetAgain
+	relaying map[[2]kcptransport.PeerID]bool // to whom, by which relay, a circuit is being set up
+	changed  time.Time                       // when our network last did
+	troubles map[*kcptransport.Link]bool     // whose peers are looked for: see meetAgain
 
 	reachable  atomic.Bool // others have reached us without our doing
 	draining   atomic.Bool // others are asked to take other relays
@@ -99,6 +100,7 @@ func Start(ctx context.Context, cfg Config) (*Playground, error) {
 		streams:  map[string]func(kcptransport.PeerID, *kcptransport.Stream){},
 		contacts: map[kcptransport.PeerID]*contactState{},
 		circuits: map[kcptransport.PeerID][]heldCircuit{},
+		relaying: map[[2]kcptransport.PeerID]bool{},
 		troubles: map[*kcptransport.Link]bool{},
 		heldWake: make(chan struct{}, 1),
 		meshWake: make(chan struct{}, 1),

@@ -139,13 +139,19 @@ func (pg *Playground) serveRelayed(ctx context.Context, p *peer, s *kcptransport
 		path.Close()
 		return err
 	}
-	pg.hold(ctx, heldCircuit{wire, path})
+	c := heldCircuit{wire, path}
+	pg.keep(c)
+	pg.hold(ctx, c)
 	return nil
 }
 
 // openCircuit sets up a circuit to target that begins at a connected relay and goes on through those of route. It is kept
 // while there is a link to target.
 func (pg *Playground) openCircuit(ctx context.Context, relay *peer, target kcptransport.PeerID, route []kcptransport.PeerID) (*kcptransport.Circuit, error) {
+	if !pg.reserveRelay(target, relay.id) {
+		return nil, errSameRelay
+	}
+	defer pg.unreserveRelay(target, relay.id)
 	path, err := pg.ep.NewCircuit(target, relay.link)
 	if err != nil {
 		return nil, err
@@ -159,16 +165,48 @@ func (pg *Playground) openCircuit(ctx context.Context, relay *peer, target kcptr
 		return nil, err
 	}
 	path.Open(wire.Label, wire.RTT, wire.Via)
-	pg.wg.Go(func() { pg.hold(relay.ctx, heldCircuit{wire, path}) })
+	c := heldCircuit{wire, path}
+	pg.keep(c)
+	pg.wg.Go(func() { pg.hold(relay.ctx, c) })
 	return path, nil
+}
+
+var errSameRelay = errors.New("api: there is a circuit by way of that relay, or will be")
+
+// reserveRelay reports whether no circuit to a peer begins at a relay, and none is being set up, and keeps it so until
+// unreserveRelay.
+func (pg *Playground) reserveRelay(target, relay kcptransport.PeerID) bool {
+	pg.mu.Lock()
+	defer pg.mu.Unlock()
+	for _, c := range pg.circuits[target] {
+		if c.wire.Via[0] == relay {
+			return false
+		}
+	}
+	key := [2]kcptransport.PeerID{target, relay}
+	if pg.relaying[key] {
+		return false
+	}
+	pg.relaying[key] = true
+	return true
+}
+
+func (pg *Playground) unreserveRelay(target, relay kcptransport.PeerID) {
+	pg.mu.Lock()
+	defer pg.mu.Unlock()
+	delete(pg.relaying, [2]kcptransport.PeerID{target, relay})
+}
+
+// keep enters a circuit.
+func (pg *Playground) keep(c heldCircuit) {
+	pg.mu.Lock()
+	defer pg.mu.Unlock()
+	pg.circuits[c.wire.Peer] = append(pg.circuits[c.wire.Peer], c)
 }
 
 // hold keeps a circuit until it ends by itself, ctx ends, or there has been no link to its peer for half a minute.
 func (pg *Playground) hold(ctx context.Context, c heldCircuit) {
 	peer := c.wire.Peer
-	pg.mu.Lock()
-	pg.circuits[peer] = append(pg.circuits[peer], c)
-	pg.mu.Unlock()
 	defer func() {
 		c.path.Close()
 		pg.mu.Lock()

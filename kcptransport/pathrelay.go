@@ -117,10 +117,10 @@ func (t *pathTable) notHeard(now time.Time) {
 }
 
 // heardElsewhere is called when the peer sends data on a path that worked before and is not in use. If one of the two is a
-// circuit, the peer has perhaps left the path in use because it does not work for it.
+// circuit and the other is none, the peer has perhaps left the path in use because it does not work for it.
 func (t *pathTable) heardElsewhere(now time.Time, e *pathEntry) {
 	old := t.inUse
-	if old == nil || e.path.Direct() && old.path.Direct() || now.Sub(t.doubted) < doubtPause || now.Sub(old.heardAt) < old.srtt {
+	if old == nil || e.path.Direct() == old.path.Direct() || now.Sub(t.doubted) < doubtPause || now.Sub(old.heardAt) < old.srtt {
 		return
 	}
 	t.doubted = now

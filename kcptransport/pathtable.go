@@ -326,7 +326,9 @@ func (t *pathTable) meet(now time.Time, p Path) *pathEntry {
 		if !old.waiting.IsZero() { // something is unanswered there already
 			since = old.waiting
 		}
-		t.doubt(now, since, old, ReasonMoved)
+		if old.path.Direct() { // a circuit is not left by moving
+			t.doubt(now, since, old, ReasonMoved)
+		}
 	}
 	return e
 }

@@ -111,7 +111,7 @@ func (t *pathTable) silenceAt() time.Time {
 	if t.spare() != nil {
 		at = e.waiting.Add(2*max(e.srtt, minSpareRTT) + spareGrace)
 	}
-	if t.heardAt.After(e.waiting) { // the peer is there, and just prefers another path
+	if t.heardAt.After(e.waiting) && (!e.owed || !t.strict()) { // the peer is there, and just prefers another path
 		at = later(at, t.doubted.Add(doubtPause))
 	}
 	return at
@@ -122,8 +122,8 @@ func (t *pathTable) silenceAt() time.Time {
 func (t *pathTable) askAfterBurst(now time.Time) {
 	if at := t.burstProbeAt(); !at.IsZero() && !now.Before(at) {
 		t.burstAt, t.tailAt = time.Time{}, later(t.tailAt, now).Add(tailProbePause)
-		t.inUse.probeAt, t.inUse.padNext = now, true // if we moved, the peer may answer at size
-		t.inUse.tries = 0                            // an earlier one may have been answered, and the answer lost
+		t.inUse.probeAt, t.inUse.padNext = now, t.inUse.path.Direct() // if we moved, the peer may answer at size
+		t.inUse.tries = 0                                             // an earlier one may have been answered, and the answer lost
 		t.inUse.twin, t.burstLen = t.burstLen >= flowPackets, 0
 	}
 }
