@@ -2,6 +2,7 @@ package netsim
 
 import (
 	"fmt"
+	"math/rand/v2"
 	"net/netip"
 	"runtime"
 	"sync"
@@ -18,7 +19,7 @@ type gatewayWorld struct {
 	stranger *Conn // of out
 }
 
-func inGateway(t *testing.T, nat NAT, cfg Gateway, f func(t *testing.T, w *gatewayWorld)) {
+func inBubbleHome(t *testing.T, nat NAT, cfg Gateway, f func(t *testing.T, w *gatewayWorld)) {
 	t.Helper()
 	inBubble(t, func(t *testing.T, w *world) {
 		home := w.NewSegment("home")
@@ -86,7 +87,7 @@ func (w *gatewayWorld) wantReach(port uint16, want bool) {
 func TestForwardings(t *testing.T) {
 	for _, name := range []string{"full-cone", "port-restricted", "symmetric", "linux", "linux-no-drop", "linux-random", "cgnat-block"} {
 		t.Run(name, func(t *testing.T) {
-			inGateway(t, Presets[name], Gateway{NATPMP: true}, func(t *testing.T, w *gatewayWorld) {
+			inBubbleHome(t, Presets[name], Gateway{NATPMP: true}, func(t *testing.T, w *gatewayWorld) {
 				w.wantReach(4242, false)
 				time.Sleep(time.Minute) // so that Linux forgets who came too early
 				w.wantPMP(pmpMapUDP, 4242, 4242, 3600, 4242, 3600)
@@ -118,7 +119,7 @@ func TestForwardings(t *testing.T) {
 
 // A router that forgets says so only when it was a reboot.
 func TestForwardingsGetLost(t *testing.T) {
-	inGateway(t, NAT{Filtering: AddressAndPortDependent}, Gateway{NATPMP: true}, func(t *testing.T, w *gatewayWorld) {
+	inBubbleHome(t, NAT{Filtering: AddressAndPortDependent}, Gateway{NATPMP: true}, func(t *testing.T, w *gatewayWorld) {
 		time.Sleep(100 * time.Second)
 		w.wantPMP(pmpMapUDP, 4242, 4242, 3600, 4242, 3600)
 		w.wantEpoch(100)
@@ -142,7 +143,7 @@ func TestForwardingsGetLost(t *testing.T) {
 
 // Ports are given once: to those who asked, or to those whose mapping has them.
 func TestForwardingsDoNotCollide(t *testing.T) {
-	inGateway(t, NAT{}, Gateway{NATPMP: true}, func(t *testing.T, w *gatewayWorld) {
+	inBubbleHome(t, NAT{}, Gateway{NATPMP: true}, func(t *testing.T, w *gatewayWorld) {
 		other := w.NewHost("other", w.in.segment, Link{}, addr("192.168.1.3"))
 		o := w.listen(other, 4242)
 		w.send(o, "2.0.0.1:9", "mine") // has port 4242 outside now
@@ -168,7 +169,7 @@ func TestForwardingsDoNotCollide(t *testing.T) {
 }
 
 func TestGatewayOfAHost(t *testing.T) {
-	inGateway(t, NAT{}, Gateway{}, func(t *testing.T, w *gatewayWorld) {
+	inBubbleHome(t, NAT{}, Gateway{}, func(t *testing.T, w *gatewayWorld) {
 		if r, l, ok := w.in.Gateway(); !ok || r != addr("192.168.1.1") || l != addr("192.168.1.2") {
 			t.Errorf("%v %v %v", r, l, ok)
 		}
@@ -183,7 +184,7 @@ func TestGatewayOfAHost(t *testing.T) {
 func TestGatewaysAreReproducible(t *testing.T) {
 	defer runtime.GOMAXPROCS(runtime.GOMAXPROCS(0))
 	story := func() (digest uint64) {
-		inGateway(t, Presets["linux-random"], Gateway{NATPMP: true, PCP: true, UPnP: 2}, func(_ *testing.T, w *gatewayWorld) {
+		inBubbleHome(t, Presets["linux-random"], Gateway{NATPMP: true, PCP: true, UPnP: 2}, func(_ *testing.T, w *gatewayWorld) {
 			var all sync.WaitGroup
 			for i := range 3 {
 				all.Go(func() {
@@ -205,4 +206,37 @@ func TestGatewaysAreReproducible(t *testing.T) {
 			t.Fatalf("run %d: digest %x, before it was %x", i, got, want)
 		}
 	}
+}
+
+// Whatever is sent to a gateway, it answers with something of the protocol, or not at
+// all, and no forwarding has an end that was not asked for.
+func FuzzGateway(f *testing.F) {
+	for _, b := range [][]byte{
+		{0, 0}, pmpRequest(pmpMapUDP, 1, 2, 3), pcpRequest("192.168.1.2", 7, protoUDP, 1, 2, 3, 2, 0, 0, 0), search("ssdp:all"),
+	} {
+		f.Add(b)
+	}
+	f.Fuzz(func(t *testing.T, b []byte) {
+		g := &gateway{Gateway: Gateway{Addr: addr("192.168.1.1"), NATPMP: true, PCP: true, UPnP: 2, MaxLifetime: time.Hour}}
+		g.router = &Router{
+			net: &Network{rand: rand.New(rand.NewPCG(1, 1))}, addrs: []netip.Addr{addr("1.0.0.1")}, homes: map[netip.Addr]netip.Addr{},
+			udp: newTables(NAT{}), tcp: newTables(NAT{}),
+		}
+		from := addrPort("192.168.1.2:5000")
+		_ = g.answerSearch(from, b)
+		if len(b) < 2 || b[1] >= pmpAnswer {
+			return
+		}
+		if a := g.answerPCP(0, from.Addr(), b); len(a) < pcpHeader || a[0] != pcpVersion || a[1] != 0x80|b[1] || len(a) > len(b)+pcpHeader {
+			t.Errorf("PCP: answered %x", a)
+		}
+		if a := g.answerPMP(0, from.Addr(), b); a != nil && (len(a) < 8 || len(a) > 16 || a[0] != 0 || a[1] != pmpAnswer|b[1]) {
+			t.Errorf("NAT-PMP: answered %x", a)
+		}
+		for outside, f := range g.router.udp.nat.rules {
+			if f.until > int64(time.Hour) || f.inside.Addr() != from.Addr() || outside.Port() == 0 {
+				t.Errorf("%v to %v until %d", outside, f.inside, f.until)
+			}
+		}
+	})
 }

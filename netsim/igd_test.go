@@ -57,7 +57,7 @@ func (c igdClient) do(version int, name string, args ...string) string {
 		fmt.Fprintf(&b, "<%s>%s</%[1]s>", args[i], args[i+1])
 	}
 	fmt.Fprintf(&b, "</u:%s></s:Body></s:Envelope>", name)
-	req, _ := http.NewRequest("POST", "http://192.168.1.1:5000/ctl/IPConn", strings.NewReader(b.String())) //nolint:noctx // the client has a timeout
+	req, _ := http.NewRequest("POST", "http://192.168.1.1:5000/ctl/IPConn", strings.NewReader(b.String()))
 	req.Header.Set("SOAPAction", `"`+service+"#"+name+`"`)
 	resp, err := c.http.Do(req)
 	if err != nil {
@@ -92,7 +92,7 @@ func (c igdClient) wantDo(what, got, want string) {
 
 // From the search to the device's service, as a client finds it.
 func TestUPnPDiscovery(t *testing.T) {
-	inGateway(t, NAT{}, Gateway{UPnP: 2}, func(t *testing.T, w *gatewayWorld) {
+	inBubbleHome(t, NAT{}, Gateway{UPnP: 2}, func(t *testing.T, w *gatewayWorld) {
 		for _, to := range []string{"239.255.255.250:1900", "192.168.1.1:1900"} {
 			for _, what := range []string{
 				"ssdp:all", "upnp:rootdevice", "urn:schemas-upnp-org:device:InternetGatewayDevice:1", "urn:schemas-upnp-org:service:WANIPConnection:2",
@@ -127,7 +127,7 @@ func TestUPnPDiscovery(t *testing.T) {
 		w.send(w.stranger, "239.255.255.250:1900", string(search("ssdp:all")))
 		w.wantNothing(w.stranger)
 	})
-	inGateway(t, NAT{}, Gateway{UPnP: 1}, func(t *testing.T, w *gatewayWorld) {
+	inBubbleHome(t, NAT{}, Gateway{UPnP: 1}, func(t *testing.T, w *gatewayWorld) {
 		if got := w.request("239.255.255.250:1900", search("urn:schemas-upnp-org:device:InternetGatewayDevice:2")); got != nil {
 			t.Errorf("version 1 answers to version 2: %q", got)
 		}
@@ -135,7 +135,7 @@ func TestUPnPDiscovery(t *testing.T) {
 }
 
 func TestUPnPForwardings(t *testing.T) {
-	inGateway(t, Presets["linux-random"], Gateway{UPnP: 1}, func(t *testing.T, w *gatewayWorld) {
+	inBubbleHome(t, Presets["linux-random"], Gateway{UPnP: 1}, func(t *testing.T, w *gatewayWorld) {
 		c := w.client()
 		c.wantDo("address", c.do(1, "GetExternalIPAddress"), "<NewExternalIPAddress>1.0.0.1</NewExternalIPAddress>")
 		c.wantDo("add", c.add(1, "AddPortMapping", "80", "192.168.1.2", "600"), "")
@@ -164,7 +164,7 @@ func TestUPnPForwardings(t *testing.T) {
 			t.Errorf("after a reboot: %s", got)
 		}
 	})
-	inGateway(t, NAT{}, Gateway{UPnP: 2, NATPMP: true}, func(t *testing.T, w *gatewayWorld) {
+	inBubbleHome(t, NAT{}, Gateway{UPnP: 2, NATPMP: true}, func(t *testing.T, w *gatewayWorld) {
 		other := w.NewHost("other", w.in.segment, Link{}, addr("192.168.1.3"))
 		c := w.client()
 		c.wantDo("for another one", c.add(2, "AddPortMapping", "80", "192.168.1.3", "600"), "606")
@@ -183,12 +183,12 @@ func TestUPnPForwardings(t *testing.T) {
 }
 
 func TestHostileUPnP(t *testing.T) {
-	inGateway(t, NAT{}, Gateway{UPnP: 1, Hostile: Hostile{EndlessXML: true}}, func(t *testing.T, w *gatewayWorld) {
+	inBubbleHome(t, NAT{}, Gateway{UPnP: 1, Hostile: Hostile{EndlessXML: true}}, func(t *testing.T, w *gatewayWorld) {
 		if s, err := w.client().get("http://192.168.1.1:5000/rootDesc.xml"); err != nil || len(s) != 1<<20 {
 			t.Errorf("%d bytes: %v", len(s), err)
 		}
 	})
-	inGateway(t, NAT{}, Gateway{UPnP: 1, Hostile: Hostile{Redirect: "http://2.0.0.1/"}}, func(t *testing.T, w *gatewayWorld) {
+	inBubbleHome(t, NAT{}, Gateway{UPnP: 1, Hostile: Hostile{Redirect: "http://2.0.0.1/"}}, func(t *testing.T, w *gatewayWorld) {
 		elsewhere := w.listenTCP(w.out, "0.0.0.0:80")
 		went := false
 		go func() {
@@ -201,7 +201,7 @@ func TestHostileUPnP(t *testing.T) {
 			t.Errorf("%q, redirected: %v", s, went)
 		}
 	})
-	inGateway(t, NAT{}, Gateway{UPnP: 1, Hostile: Hostile{Location: "http://2.0.0.1/", ControlURL: "http://2.0.0.1/ctl"}}, func(t *testing.T, w *gatewayWorld) {
+	inBubbleHome(t, NAT{}, Gateway{UPnP: 1, Hostile: Hostile{Location: "http://2.0.0.1/", ControlURL: "http://2.0.0.1/ctl"}}, func(t *testing.T, w *gatewayWorld) {
 		if got := string(w.request("239.255.255.250:1900", search("ssdp:all"))); !strings.Contains(got, "LOCATION: http://2.0.0.1/\r\n") {
 			t.Errorf("located at %q", got)
 		}
@@ -210,11 +210,11 @@ func TestHostileUPnP(t *testing.T) {
 			t.Errorf("%s %v", s, err)
 		}
 	})
-	inGateway(t, NAT{}, Gateway{UPnP: 1, Refuses: true}, func(_ *testing.T, w *gatewayWorld) {
+	inBubbleHome(t, NAT{}, Gateway{UPnP: 1, Refuses: true}, func(_ *testing.T, w *gatewayWorld) {
 		c := w.client()
 		c.wantDo("refused", c.add(1, "AddPortMapping", "80", "192.168.1.2", "600"), "606")
 	})
-	inGateway(t, NAT{}, Gateway{UPnP: 1, PermanentOnly: true, Hostile: Hostile{NoMapping: true}}, func(_ *testing.T, w *gatewayWorld) {
+	inBubbleHome(t, NAT{}, Gateway{UPnP: 1, PermanentOnly: true, Hostile: Hostile{NoMapping: true}}, func(_ *testing.T, w *gatewayWorld) {
 		c := w.client()
 		c.wantDo("a lease", c.add(1, "AddPortMapping", "80", "192.168.1.2", "600"), "725")
 		c.wantDo("for ever, it says", c.add(1, "AddPortMapping", "80", "192.168.1.2", "0"), "")

@@ -29,7 +29,7 @@ func (w *gatewayWorld) wantEpoch(want uint32) {
 }
 
 func TestNATPMP(t *testing.T) {
-	inGateway(t, NAT{}, Gateway{NATPMP: true, MaxLifetime: time.Hour}, func(t *testing.T, w *gatewayWorld) {
+	inBubbleHome(t, NAT{}, Gateway{NATPMP: true, MaxLifetime: time.Hour}, func(t *testing.T, w *gatewayWorld) {
 		for _, tt := range []struct {
 			request []byte
 			want    string
@@ -49,12 +49,12 @@ func TestNATPMP(t *testing.T) {
 		}
 		w.wantPMP(pmpMapUDP, 4242, 80, 1<<31, 80, 3600) // no longer than MaxLifetime
 	})
-	inGateway(t, NAT{}, Gateway{NATPMP: true, Refuses: true}, func(t *testing.T, w *gatewayWorld) {
+	inBubbleHome(t, NAT{}, Gateway{NATPMP: true, Refuses: true}, func(t *testing.T, w *gatewayWorld) {
 		if b := w.request("192.168.1.1:5351", pmpRequest(pmpMapUDP, 4242, 0, 60)); string(b) != "\x00\x81\x00\x02\x00\x00\x00\x00" {
 			t.Errorf("refused with %x", b)
 		}
 	})
-	inGateway(t, NAT{}, Gateway{NATPMP: true, Hostile: Hostile{External: addr("10.0.0.1"), NoMapping: true}}, func(_ *testing.T, w *gatewayWorld) {
+	inBubbleHome(t, NAT{}, Gateway{NATPMP: true, Hostile: Hostile{External: addr("10.0.0.1"), NoMapping: true}}, func(_ *testing.T, w *gatewayWorld) {
 		if b := w.request("192.168.1.1:5351", []byte{0, 0}); string(b[8:]) != "\x0a\x00\x00\x01" {
 			t.Errorf("told %x", b)
 		}

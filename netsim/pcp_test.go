@@ -21,7 +21,7 @@ func pcpRequest(client string, nonce, proto byte, port, wanted uint16, seconds u
 }
 
 func TestPCP(t *testing.T) {
-	inGateway(t, Presets["linux-random"], Gateway{PCP: true}, func(t *testing.T, w *gatewayWorld) {
+	inBubbleHome(t, Presets["linux-random"], Gateway{PCP: true}, func(t *testing.T, w *gatewayWorld) {
 		ask := func(b []byte) []byte { return w.request("192.168.1.1:5351", b) }
 		req := pcpRequest("192.168.1.2", 7, protoUDP, 4242, 4242, 600)
 		b := ask(req)
@@ -72,13 +72,13 @@ func TestPCP(t *testing.T) {
 		}
 		w.wantForwards("udp 1.0.0.1:4243 > 192.168.1.3:1")
 	})
-	inGateway(t, NAT{}, Gateway{PCP: true, Hostile: Hostile{WrongNonce: true}}, func(t *testing.T, w *gatewayWorld) {
+	inBubbleHome(t, NAT{}, Gateway{PCP: true, Hostile: Hostile{WrongNonce: true}}, func(t *testing.T, w *gatewayWorld) {
 		req := pcpRequest("192.168.1.2", 7, protoUDP, 4242, 4242, 600)
 		if b := w.request("192.168.1.1:5351", req); string(b[24:36]) == string(req[24:36]) {
 			t.Errorf("the right nonce: %x", b)
 		}
 	})
-	inGateway(t, NAT{}, Gateway{PCP: true, NATPMP: true, Refuses: true}, func(t *testing.T, w *gatewayWorld) {
+	inBubbleHome(t, NAT{}, Gateway{PCP: true, NATPMP: true, Refuses: true}, func(t *testing.T, w *gatewayWorld) {
 		if b := w.request("192.168.1.1:5351", pcpRequest("192.168.1.2", 7, protoUDP, 4242, 4242, 600)); b[3] != pcpRefused {
 			t.Errorf("refused with %x", b)
 		}
