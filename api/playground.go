@@ -118,6 +118,7 @@ func Start(ctx context.Context, cfg Config) (*Playground, error) {
 	}
 	pg.wg.Go(pg.acceptLinks)
 	pg.wg.Go(pg.discover)
+	pg.wg.Go(func() { _ = pg.sw.Run(pg.ctx) }) // ends with pg.ctx
 	pg.wg.Go(func() { pg.releaseHeld(pg.ctx) })
 	pg.wg.Go(pg.mesh)
 	if ownSocket {

@@ -28,6 +28,9 @@
 // streams: when one of them ends, so do all. What A and B do with it is the business of [kcptransport.Circuit]: for their
 // link it is a path.
 //
+// What a switch carries can be limited: in total, for each peer that asked for circuits, and for each circuit. What a limit holds
+// back waits in short queues, one for each circuit, from which peers are served in turn; see [Switch].
+//
 // # On the wire
 //
 // Both streams carry frames, each a length of two bytes (big-endian, 1 to 1,500, of what follows it), a type byte and

@@ -88,7 +88,7 @@ func FuzzSwitch(f *testing.F) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		c, err := s.Connect(testNeighbor(alice), testNeighbor(bob))
+		c, err := s.Connect(testNeighbor(alice), testNeighbor(bob), Limits{})
 		if err != nil {
 			t.Fatal(err)
 		}

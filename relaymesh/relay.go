@@ -151,7 +151,7 @@ func (r *Relay) connect(ctx context.Context, from kcptransport.PeerID, a ask, as
 	if !r.admits(before) || !r.admits(behind) {
 		return refusal(a.target, RefusedDenied)
 	}
-	conn, err := r.cfg.Switch.Connect(before, behind)
+	conn, err := r.cfg.Switch.Connect(before, behind, r.cfg.Limits)
 	if errors.Is(err, ErrFull) {
 		return refusal(a.target, RefusedBusy)
 	}
@@ -228,12 +228,6 @@ func (r *Relay) wait(ctx context.Context, target kcptransport.PeerID, conn *Conn
 			return err
 		}
 	}
-	var timer <-chan time.Time
-	if d := r.cfg.Limits.Duration; d > 0 {
-		t := time.NewTimer(d)
-		defer t.Stop()
-		timer = t.C
-	}
 	ended := make(chan error, len(t.streams))
 	var reading sync.WaitGroup
 	defer reading.Wait()
@@ -249,8 +243,6 @@ func (r *Relay) wait(ctx context.Context, target kcptransport.PeerID, conn *Conn
 	case code := <-t.end:
 		err = refusal(target, code)
 	case <-conn.Done():
-		err = refusal(target, RefusedLimit)
-	case <-timer:
 		err = refusal(target, RefusedLimit)
 	case <-ctx.Done():
 		err = refusal(target, RefusedClosing)

@@ -4,11 +4,10 @@ import (
 	"crypto/rand"
 	"encoding/binary"
 	"errors"
-	"fmt"
 	"io"
 	"net/netip"
 	"sync"
-	"sync/atomic"
+	"time"
 
 	"github.com/2xppg/xppg/kcptransport"
 )
@@ -21,7 +20,8 @@ const (
 	transitBit        = 1 << 31 // of a label that a switch gave
 )
 
-// Neighbor is a peer next to a relay. A [kcptransport.Hop] is one.
+// Neighbor is a peer next to a relay. A [kcptransport.Hop] is one. It is asked for every packet, with locks held: it must not
+// wait for anything.
 type Neighbor interface {
 	Peer() kcptransport.PeerID
 	// Addr returns where packets to it go, an invalid address when that is not known.
@@ -32,51 +32,59 @@ type Neighbor interface {
 
 // SwitchConfig says how a [Switch] works. Zero means the default.
 type SwitchConfig struct {
-	// Write sends datagrams from the node's socket; required. See [kcptransport.PacketConn].
+	// Write sends datagrams from the node's socket; required. See [kcptransport.PacketConn]. Two goroutines may call it at
+	// once: those in Forward and in Run.
 	Write func(bufs [][]byte, addrs []netip.AddrPort) (int, error)
 
 	// Rand is the source of labels. Default crypto/rand.
 	Rand io.Reader
 
-	// Circuits is how many there may be at once. Default 4,096.
+	// Circuits is how many there may be at once. Default 4,096, negative means no limit.
 	Circuits int
+
+	// BytesPerSecond limits what is carried in all, without IP and UDP headers. A packet counts once. 0 means no limit.
+	BytesPerSecond uint64
+
+	// BytesPerSecondPerPeer limits what is carried on all circuits that one peer asked for, both ways together. 0 means no limit.
+	BytesPerSecondPerPeer uint64
+
+	// QueuePackets is how many packets may wait in all, because of a limit, before some are dropped. Each takes 1.5 kB, which
+	// is kept for others. Default 2,048.
+	QueuePackets int
 }
 
 const (
 	defaultCircuits = 4096
+	defaultQueue    = 2048
 	forwardBatch    = 64
 )
 
-// SwitchStats are the counters of a [Switch] since it was made.
-type SwitchStats struct {
-	Circuits       int    // now
-	Packets, Bytes uint64 // carried on; bytes without IP and UDP headers
-	Unknown        uint64 // packets dropped because no circuit has their label
-	Strange        uint64 // packets dropped because they did not come from the neighbour that the label was told
-	Unready        uint64 // packets dropped because the next hop is not known yet, or any more
-}
-
 // Switch carries packets of circuits on: it swaps the label in front of them and sends them to the next hop. It looks at nothing
-// else of them. It is a [kcptransport.Forwarder]. Forward is called by one goroutine at a time, the other methods by any.
+// else of them. It is a [kcptransport.Forwarder].
+//
+// Packets leave at once, from the buffers they came in, as long as no limit is reached. Those that a limit holds back wait in
+// the queue of their circuit, at most 20 ms, until [Switch.Run] sends them: the peers that asked for circuits share what there is
+// evenly, and so do the circuits of a peer. What is too much is
+// dropped where most waits. A packet that waited more than 5 ms, or before which another was dropped, is marked, so that its
+// sender slows down.
+//
+// Forward is called by one goroutine at a time, the other methods by any.
 type Switch struct {
 	cfg SwitchConfig
 
-	mu      sync.RWMutex
+	mu      sync.Mutex // held for a batch at a time, but not while it is written
 	entries map[uint32]*entry
+	peers   map[kcptransport.PeerID]*account
+	total   flow
+	free    *waiting // buffers that nothing waits in
+	made    int      // buffers in all
+	due     time.Time
+	stats   SwitchStats
+
+	wake chan struct{} // tells Run that something is due before it expects that
 
 	bufs  [forwardBatch][]byte // of Forward
 	addrs [forwardBatch]netip.AddrPort
-
-	packets, bytes, unknown, strange, unready atomic.Uint64
-}
-
-// entry is one direction of a connection.
-type entry struct {
-	conn   *Connection
-	from   Neighbor
-	to     Neighbor
-	label  uint32
-	remote atomic.Uint32 // what to wants, 0 while that is not known
 }
 
 // NewSwitch returns a switch without circuits.
@@ -88,101 +96,35 @@ func NewSwitch(cfg SwitchConfig) (*Switch, error) {
 		cfg.Rand = rand.Reader
 	}
 	cfg.Circuits = limitOr(cfg.Circuits, defaultCircuits)
-	return &Switch{cfg: cfg, entries: map[uint32]*entry{}}, nil
+	if cfg.QueuePackets <= 0 {
+		cfg.QueuePackets = defaultQueue
+	}
+	return &Switch{
+		cfg: cfg, entries: map[uint32]*entry{}, peers: map[kcptransport.PeerID]*account{},
+		total: flow{bucket: newBucket(cfg.BytesPerSecond)}, wake: make(chan struct{}, 1),
+	}, nil
 }
 
-// Side is one of the two ends of a connection.
-type Side int
-
-// The sides: that of the first neighbour given to Connect, and of the second.
-const (
-	SideA Side = 0
-	SideB Side = 1
-)
-
-// Connection is one circuit at this relay, between two neighbours. Its methods may be called from any goroutine.
-type Connection struct {
-	s       *Switch
-	entries [2]*entry // of packets that come from side A, and from side B
-	once    sync.Once
-	done    chan struct{}
-
-	packets, bytes atomic.Uint64
-}
-
-// ErrFull is returned by Connect when there are as many circuits as there may be.
-var ErrFull = errors.New("relaymesh: the relay has as many circuits as it takes")
-
-// Connect makes a circuit between two neighbours. It carries nothing to a side before SetRemote.
-func (s *Switch) Connect(a, b Neighbor) (*Connection, error) {
-	c := &Connection{s: s, done: make(chan struct{})}
+// SetLimits changes the limits of the config while the switch works, with the same meanings. Circuits that are too many by it
+// go on.
+func (s *Switch) SetLimits(total, perPeer uint64, circuits int) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	if len(s.entries)/2 >= s.cfg.Circuits {
-		return nil, ErrFull
+	s.cfg.BytesPerSecond, s.cfg.BytesPerSecondPerPeer, s.cfg.Circuits = total, perPeer, limitOr(circuits, defaultCircuits)
+	s.total.bucket = newBucket(total)
+	for _, a := range s.peers {
+		a.bucket = newBucket(perPeer)
 	}
-	for side, ends := range [2][2]Neighbor{{a, b}, {b, a}} {
-		e := &entry{conn: c, from: ends[0], to: ends[1]}
-		if err := s.label(e); err != nil {
-			c.drop()
-			return nil, err
-		}
-		c.entries[side] = e
-	}
-	return c, nil
-}
-
-// label gives an entry a label and enters it.
-func (s *Switch) label(e *entry) error {
-	for {
-		var b [4]byte
-		if _, err := io.ReadFull(s.cfg.Rand, b[:]); err != nil {
-			return fmt.Errorf("relaymesh: making a label: %w", err)
-		}
-		e.label = binary.BigEndian.Uint32(b[:]) | transitBit
-		if s.entries[e.label] == nil {
-			s.entries[e.label] = e
-			return nil
-		}
-	}
-}
-
-// LabelFor returns what the neighbour of a side has to put on packets that it sends here.
-func (c *Connection) LabelFor(side Side) uint32 { return c.entries[side].label }
-
-// SetRemote says which label the neighbour of a side wants on packets sent to it. Until then they are dropped.
-func (c *Connection) SetRemote(side Side, label uint32) { c.entries[1-side].remote.Store(label) }
-
-// Carried returns how many packets and bytes the circuit has carried, both ways.
-func (c *Connection) Carried() (packets, bytes uint64) { return c.packets.Load(), c.bytes.Load() }
-
-// Done is closed when the connection has ended.
-func (c *Connection) Done() <-chan struct{} { return c.done }
-
-// Close ends the connection.
-func (c *Connection) Close() {
-	c.once.Do(func() {
-		c.s.mu.Lock()
-		defer c.s.mu.Unlock()
-		c.drop()
-		close(c.done)
-	})
-}
-
-// drop takes the entries out. The caller has the lock.
-func (c *Connection) drop() {
-	for _, e := range c.entries {
-		if e != nil && c.s.entries[e.label] == e {
-			delete(c.s.entries, e.label)
-		}
-	}
+	// What waits may wait for nothing now.
+	s.due = time.Now()
+	s.signal()
 }
 
 // Forward implements [kcptransport.Forwarder].
 func (s *Switch) Forward(packets [][]byte, from []netip.AddrPort) {
 	for len(packets) > 0 {
 		n := min(len(packets), forwardBatch)
-		if out := s.swap(packets[:n], from[:n]); out > 0 {
+		if out := s.swap(time.Now(), packets[:n], from[:n]); out > 0 {
 			_, _ = s.cfg.Write(s.bufs[:out], s.addrs[:out]) // what fails is lost, as any packet may be
 			clear(s.bufs[:out])
 		}
@@ -190,47 +132,61 @@ func (s *Switch) Forward(packets [][]byte, from []netip.AddrPort) {
 	}
 }
 
-// swap prepares what can be sent on and returns how many packets that are.
-func (s *Switch) swap(packets [][]byte, from []netip.AddrPort) (out int) {
-	s.mu.RLock()
-	defer s.mu.RUnlock()
+// swap prepares what may be sent on at once, lets wait what may not, and returns how many packets the former are.
+func (s *Switch) swap(now time.Time, packets [][]byte, from []netip.AddrPort) (out int) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
 	for i, p := range packets {
-		if len(p) <= relayPrefix || p[0] != typeRelayed && p[0] != typeRelayedMarked {
-			s.unknown.Add(1)
+		e := s.find(p, from[i])
+		if e == nil {
 			continue
 		}
-		e := s.entries[binary.BigEndian.Uint32(p[1:])]
-		switch {
-		case e == nil:
-			s.unknown.Add(1)
-			continue
-		case !e.from.From(from[i]):
-			s.strange.Add(1)
+		c := e.conn
+		if most := c.limits.Bytes; most > 0 && c.bytes+uint64(c.queued+len(p)) > most {
+			c.end(ErrLimit)
 			continue
 		}
-		remote, to := e.remote.Load(), e.to.Addr()
-		if remote == 0 || !to.IsValid() {
-			s.unready.Add(1)
+		to := e.to.Addr()
+		if e.remote == 0 || !to.IsValid() {
+			s.stats.Unready++
 			continue
 		}
-		binary.BigEndian.PutUint32(p[1:], remote)
+		binary.BigEndian.PutUint32(p[1:], e.remote)
+		ok, ready := c.admit(now, len(p))
+		if !ok {
+			s.hold(now, e, p, ready)
+			continue
+		}
 		s.bufs[out], s.addrs[out] = p, to
 		out++
-		s.packets.Add(1)
-		s.bytes.Add(uint64(len(p)))
-		e.conn.packets.Add(1)
-		e.conn.bytes.Add(uint64(len(p)))
+		s.carried(c, len(p))
 	}
 	return out
 }
 
-// Stats returns the counters.
-func (s *Switch) Stats() SwitchStats {
-	s.mu.RLock()
-	circuits := len(s.entries) / 2
-	s.mu.RUnlock()
-	return SwitchStats{
-		Circuits: circuits, Packets: s.packets.Load(), Bytes: s.bytes.Load(),
-		Unknown: s.unknown.Load(), Strange: s.strange.Load(), Unready: s.unready.Load(),
+// find returns the entry for a packet, or nil and counts why there is none.
+func (s *Switch) find(p []byte, from netip.AddrPort) *entry {
+	if len(p) <= relayPrefix || p[0] != typeRelayed && p[0] != typeRelayedMarked {
+		s.stats.Unknown++
+		return nil
 	}
+	e := s.entries[binary.BigEndian.Uint32(p[1:])]
+	switch {
+	case e == nil:
+		s.stats.Unknown++
+	case !e.from.From(from):
+		s.stats.Strange++
+		return nil
+	}
+	return e
+}
+
+// carried counts a packet that leaves.
+func (s *Switch) carried(c *Connection, n int) {
+	s.stats.Packets++
+	s.stats.Bytes += uint64(n)
+	c.packets++
+	c.bytes += uint64(n)
+	c.account.packets++
+	c.account.bytes += uint64(n)
 }

@@ -1,0 +1,44 @@
+package relaymesh
+
+import "time"
+
+// How much a bucket holds: what its rate brings in this time, but no less than 16 KiB, so that a slow one passes whole packets.
+const (
+	bucketTime  = 5 * time.Millisecond
+	bucketBytes = 16 << 10
+)
+
+// bucket is a token bucket, of bytes. Its zero value has no limit. Time is passed in.
+type bucket struct {
+	rate, room, tokens float64 // bytes a second, at most, now
+	at                 time.Time
+}
+
+// newBucket returns a full bucket; rate is in bytes a second, 0 means no limit.
+func newBucket(rate uint64) bucket {
+	room := max(float64(rate)*bucketTime.Seconds(), bucketBytes)
+	return bucket{rate: float64(rate), room: room, tokens: room}
+}
+
+// wait returns how long it takes until n bytes may pass: 0 or less when they may at once.
+func (b *bucket) wait(now time.Time, n int) time.Duration {
+	if b.rate == 0 {
+		return 0
+	}
+	if b.at.IsZero() {
+		b.at = now
+	} else if d := now.Sub(b.at); d > 0 {
+		b.tokens, b.at = min(b.tokens+d.Seconds()*b.rate, b.room), now
+	}
+	if lack := float64(n) - b.tokens; lack > 0 {
+		return time.Duration(lack/b.rate*float64(time.Second)) + 1
+	}
+	return 0
+}
+
+// take takes n bytes out, which wait allowed.
+func (b *bucket) take(n int) {
+	if b.rate != 0 {
+		b.tokens -= float64(n)
+	}
+}

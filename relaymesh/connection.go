@@ -1,0 +1,173 @@
+package relaymesh
+
+import (
+	"encoding/binary"
+	"errors"
+	"fmt"
+	"io"
+	"net"
+	"time"
+
+	"github.com/2xppg/xppg/kcptransport"
+)
+
+// Side is one of the two ends of a connection.
+type Side int
+
+// The sides: that of the first neighbour given to Connect, and of the second.
+const (
+	SideA Side = 0
+	SideB Side = 1
+)
+
+// Connection is one circuit at this relay, between two neighbours. Its methods may be called from any goroutine.
+type Connection struct {
+	flow
+	s       *Switch
+	account *account
+	limits  Limits
+	entries [2]*entry // of packets that come from side A, and from side B
+	timer   *time.Timer
+	err     error // why it ended
+	done    chan struct{}
+
+	packets, bytes, dropped uint64
+}
+
+// entry is one direction of a connection.
+type entry struct {
+	conn     *Connection
+	side     Side // from which packets come
+	from, to Neighbor
+	label    uint32
+	remote   uint32 // what to wants, 0 while that is not known
+}
+
+// account is what a peer has at a switch, as long as there is a circuit that it asked for.
+type account struct {
+	flow
+	peer                    kcptransport.PeerID
+	circuits                int
+	packets, bytes, dropped uint64
+}
+
+// ErrFull is returned by Connect when there are as many circuits as there may be.
+var ErrFull = errors.New("relaymesh: the relay has as many circuits as it takes")
+
+// ErrLimit is why a connection ended that carried as many bytes, or lasted as long, as it may.
+var ErrLimit = errors.New("relaymesh: the circuit has used up what it may")
+
+// Connect makes a circuit between two neighbours. It carries nothing to a side before SetRemote. a is the one who asked for it,
+// so what it carries, both ways, counts as a's. Of the limits, Circuits has no meaning here.
+func (s *Switch) Connect(a, b Neighbor, l Limits) (*Connection, error) {
+	c := &Connection{s: s, limits: l, done: make(chan struct{})}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if len(s.entries)/2 >= s.cfg.Circuits {
+		return nil, ErrFull
+	}
+	for side, ends := range [2][2]Neighbor{{a, b}, {b, a}} {
+		e := &entry{conn: c, side: Side(side), from: ends[0], to: ends[1]}
+		if err := s.label(e); err != nil {
+			c.drop()
+			return nil, err
+		}
+		c.entries[side] = e
+	}
+	c.account = s.open(a.Peer())
+	c.flow = flow{parent: &c.account.flow, bucket: newBucket(l.BytesPerSecond)}
+	if l.Duration > 0 {
+		c.timer = time.AfterFunc(l.Duration, func() {
+			s.mu.Lock()
+			defer s.mu.Unlock()
+			c.end(ErrLimit)
+		})
+	}
+	return c, nil
+}
+
+// label gives an entry a label and enters it. The caller has the lock.
+func (s *Switch) label(e *entry) error {
+	for {
+		var b [4]byte
+		if _, err := io.ReadFull(s.cfg.Rand, b[:]); err != nil {
+			return fmt.Errorf("relaymesh: making a label: %w", err)
+		}
+		e.label = binary.BigEndian.Uint32(b[:]) | transitBit
+		if s.entries[e.label] == nil {
+			s.entries[e.label] = e
+			return nil
+		}
+	}
+}
+
+// open returns the account of a peer that has one more circuit. The caller has the lock.
+func (s *Switch) open(peer kcptransport.PeerID) *account {
+	a := s.peers[peer]
+	if a == nil {
+		a = &account{peer: peer, flow: flow{parent: &s.total, bucket: newBucket(s.cfg.BytesPerSecondPerPeer)}}
+		s.peers[peer] = a
+	}
+	a.circuits++
+	return a
+}
+
+// LabelFor returns what the neighbour of a side has to put on packets that it sends here.
+func (c *Connection) LabelFor(side Side) uint32 { return c.entries[side].label }
+
+// SetRemote says which label the neighbour of a side wants on packets sent to it. Until then they are dropped.
+func (c *Connection) SetRemote(side Side, label uint32) {
+	c.s.mu.Lock()
+	defer c.s.mu.Unlock()
+	c.entries[1-side].remote = label
+}
+
+// Carried returns how many packets and bytes the circuit has carried, both ways, without those that wait.
+func (c *Connection) Carried() (packets, bytes uint64) {
+	c.s.mu.Lock()
+	defer c.s.mu.Unlock()
+	return c.packets, c.bytes
+}
+
+// Done is closed when the connection has ended.
+func (c *Connection) Done() <-chan struct{} { return c.done }
+
+// Err tells why the connection ended: with [ErrLimit], or with [net.ErrClosed] after Close. It is nil before that.
+func (c *Connection) Err() error {
+	c.s.mu.Lock()
+	defer c.s.mu.Unlock()
+	return c.err
+}
+
+// Close ends the connection. What waits is dropped.
+func (c *Connection) Close() {
+	c.s.mu.Lock()
+	defer c.s.mu.Unlock()
+	c.end(net.ErrClosed)
+}
+
+// end ends the connection, unless it has ended. The caller has the lock.
+func (c *Connection) end(err error) {
+	if c.err != nil {
+		return
+	}
+	c.err = err
+	if c.timer != nil {
+		c.timer.Stop()
+	}
+	c.s.discard(&c.flow)
+	c.drop()
+	if c.account.circuits--; c.account.circuits == 0 {
+		delete(c.s.peers, c.account.peer)
+	}
+	close(c.done)
+}
+
+// drop takes the entries out. The caller has the lock.
+func (c *Connection) drop() {
+	for _, e := range c.entries {
+		if e != nil {
+			delete(c.s.entries, e.label)
+		}
+	}
+}

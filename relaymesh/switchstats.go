@@ -1,0 +1,39 @@
+package relaymesh
+
+import "github.com/2xppg/xppg/kcptransport"
+
+// SwitchStats are the counters of a [Switch] since it was made.
+type SwitchStats struct {
+	Circuits       int    // now
+	Packets, Bytes uint64 // carried on; bytes without IP and UDP headers
+	Unknown        uint64 // packets dropped because no circuit has their label
+	Strange        uint64 // packets dropped because they did not come from the neighbour that the label was told
+	Unready        uint64 // packets dropped because the next hop is not known yet, or any more
+	Overflow       uint64 // packets dropped because too many waited
+	Late           uint64 // packets dropped because they waited too long
+	Marked         uint64 // packets carried on with the mark, set here
+	Queued         int    // packets that wait now
+
+	Peers map[kcptransport.PeerID]PeerUsage // who has circuits now
+}
+
+// PeerUsage is what the circuits carried, both ways, that one peer asked for. It counts from when the peer had no circuit.
+type PeerUsage struct {
+	Circuits       int // now
+	Packets, Bytes uint64
+	Dropped        uint64 // because too many waited, or too long
+	Queued         int    // bytes that wait now
+}
+
+// Stats returns the counters.
+func (s *Switch) Stats() SwitchStats {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	stats := s.stats
+	stats.Circuits = len(s.entries) / 2
+	stats.Peers = make(map[kcptransport.PeerID]PeerUsage, len(s.peers))
+	for id, a := range s.peers {
+		stats.Peers[id] = PeerUsage{a.circuits, a.packets, a.bytes, a.dropped, a.queued}
+	}
+	return stats
+}
