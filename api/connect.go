@@ -337,7 +337,7 @@ func (s *signals) askIntroducers(via []Contact) bool {
 		asked[p.id] = true
 		s.ask(p)
 	}
-	s.relays()
+	s.wg.Go(s.keepRelaying)
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	for _, c := range via {
@@ -423,6 +423,21 @@ func (s *signals) add(ch kcptransport.Signal) {
 	s.open()
 	if len(last) > 0 {
 		_ = ch.Send(last) // lost, as any packet may be; a channel that fails shows in Recv
+	}
+}
+
+// keepRelaying sets up circuits to the target, again and again until there is one: who relays may be heard of meanwhile.
+func (s *signals) keepRelaying() {
+	for pause := askAgainFirst; s.ctx.Err() == nil; pause = min(2*pause, askAgainMost) {
+		if len(s.pg.circuitsTo(s.target)) == 0 {
+			s.relays()
+		}
+		t := time.NewTimer(pause)
+		select {
+		case <-s.ctx.Done():
+		case <-t.C:
+		}
+		t.Stop()
 	}
 }
 

@@ -47,6 +47,8 @@ func (pg *Playground) NetworkChanged() {
 	}
 	pg.gather.Reset() // what peers saw until now counts no more: see observe
 	pg.ep.NetworkChanged()
+	pg.reachable.Store(false)
+	wake(pg.proveWake)
 	wake(pg.stunWake)
 	pg.wakeMesh()
 	time.AfterFunc(reobserve, pg.wakeMesh) // peers have told by then at which address they see us

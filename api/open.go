@@ -62,6 +62,7 @@ func (pg *Playground) onSTUN(b []byte, from netip.AddrPort) {
 	if pg.stun.Handle(b, from) {
 		return
 	}
+	pg.dialedBack(b)
 	if answer := stunclient.Respond(b, from); answer != nil {
 		_ = pg.ep.WriteTo(answer, from) // who asks asks again
 	}

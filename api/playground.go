@@ -13,6 +13,8 @@ import (
 	"sync/atomic"
 	"time"
 
+	"golang.org/x/time/rate"
+
 	"github.com/2xppg/xppg/internal/netmon"
 	"github.com/2xppg/xppg/internal/udp"
 	"github.com/2xppg/xppg/kcptransport"
@@ -54,6 +56,11 @@ type Playground struct {
 	changed  time.Time                       // when our network last did
 	troubles map[*kcptransport.Link]bool     // whose peers are looked for: see meetAgain
 
+	dialBacks map[[stunTransaction]byte]chan struct{} // tests of reachability that go on
+
+	dialBackLimit *rate.Limiter
+	proveWake     chan struct{}
+
 	reachable  atomic.Bool // others have reached us without our doing
 	draining   atomic.Bool // others are asked to take other relays
 	rules      atomic.Pointer[RelayRules]
@@ -92,19 +99,22 @@ func Start(ctx context.Context, cfg Config) (*Playground, error) {
 		}
 	}
 	pg := &Playground{
-		cfg:      cfg,
-		closed:   make(chan struct{}),
-		events:   newEventQueue(),
-		peers:    map[kcptransport.PeerID]*peer{},
-		handlers: map[string]Handler{},
-		streams:  map[string]func(kcptransport.PeerID, *kcptransport.Stream){},
-		contacts: map[kcptransport.PeerID]*contactState{},
-		circuits: map[kcptransport.PeerID][]heldCircuit{},
-		relaying: map[[2]kcptransport.PeerID]bool{},
-		troubles: map[*kcptransport.Link]bool{},
-		heldWake: make(chan struct{}, 1),
-		meshWake: make(chan struct{}, 1),
-		stunWake: make(chan struct{}, 1),
+		cfg:           cfg,
+		closed:        make(chan struct{}),
+		events:        newEventQueue(),
+		peers:         map[kcptransport.PeerID]*peer{},
+		handlers:      map[string]Handler{},
+		streams:       map[string]func(kcptransport.PeerID, *kcptransport.Stream){},
+		contacts:      map[kcptransport.PeerID]*contactState{},
+		circuits:      map[kcptransport.PeerID][]heldCircuit{},
+		relaying:      map[[2]kcptransport.PeerID]bool{},
+		troubles:      map[*kcptransport.Link]bool{},
+		dialBacks:     map[[stunTransaction]byte]chan struct{}{},
+		dialBackLimit: newDialBackLimit(),
+		proveWake:     make(chan struct{}, 1),
+		heldWake:      make(chan struct{}, 1),
+		meshWake:      make(chan struct{}, 1),
+		stunWake:      make(chan struct{}, 1),
 	}
 	pg.ctx, pg.cancel = context.WithCancel(context.Background())
 	pg.inbox = newInbox(pg.handle)
@@ -121,6 +131,7 @@ func Start(ctx context.Context, cfg Config) (*Playground, error) {
 	pg.wg.Go(func() { _ = pg.sw.Run(pg.ctx) }) // ends with pg.ctx
 	pg.wg.Go(func() { pg.releaseHeld(pg.ctx) })
 	pg.wg.Go(pg.mesh)
+	pg.wg.Go(pg.proveReachable)
 	if ownSocket {
 		pg.watchNetwork()
 	}

@@ -127,6 +127,9 @@ func (pg *Playground) takeInternal(m *Message) error {
 	if m.Kind == kindHave && m.reply != nil {
 		return pg.files.answerHave(m)
 	}
+	if m.Kind == kindDialBack && m.reply != nil {
+		return pg.answerDialBack(m)
+	}
 	if m.reply != nil {
 		return m.ReplyError(errors.New("unknown kind"))
 	}

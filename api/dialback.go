@@ -1,0 +1,239 @@
+package api
+
+import (
+	"context"
+	"encoding/binary"
+	"errors"
+	"fmt"
+	"io"
+	"net/netip"
+	"slices"
+	"time"
+
+	"golang.org/x/time/rate"
+
+	"github.com/2xppg/xppg/kcptransport"
+	"github.com/2xppg/xppg/punch"
+)
+
+const (
+	kindDialBack     = "xppg/dialback" // request: have somebody who never talked to me send a packet to this address of mine
+	dialBackTimeout  = 4 * time.Second
+	dialBackPackets  = 3
+	dialBackPause    = 250 * time.Millisecond // between them
+	dialBackRate     = 2                      // a second, that a node takes part in
+	dialBackBurst    = 10
+	dialBackEvery    = 5 * time.Minute // that a node in automatic mode has itself proven anew
+	dialBackRetry    = 30 * time.Second
+	dialBackHelpers  = 3 // peers that are asked in a row
+	stunHeader       = 20
+	stunTransaction  = 12
+	stunBinding      = 0x0001
+	stunMagicCookie  = 0x2112A442
+	maxDialBackWaits = 16
+)
+
+// ErrNoThirdPeer is returned when no connected peer knows another one that has no link to us.
+var ErrNoThirdPeer = errors.New("api: no connected peer knows a third one that could test whether others reach us")
+
+// dialBack is what a peer is asked for. The third one is told the same, with Final.
+type dialBack struct {
+	Addr  []byte `cbor:"0,keyasint"` // IP and port
+	Token []byte `cbor:"1,keyasint"` // the STUN transaction ID that the packet is to have
+	Final bool   `cbor:"2,keyasint,omitempty"`
+}
+
+// reachableAt reports whether others can reach us at an address: a third peer, to which we have no link and never sent
+// anything, has sent a packet there that came. The error tells why that is not known, or that nothing came within 4 seconds.
+func (pg *Playground) reachableAt(ctx context.Context, addr netip.AddrPort) error {
+	ctx, cancel := context.WithTimeout(ctx, dialBackTimeout)
+	defer cancel()
+	var token [stunTransaction]byte
+	if _, err := io.ReadFull(pg.random(), token[:]); err != nil {
+		return fmt.Errorf("api: reading random bytes: %w", err)
+	}
+	came := make(chan struct{})
+	pg.mu.Lock()
+	full := len(pg.dialBacks) >= maxDialBackWaits
+	if !full {
+		pg.dialBacks[token] = came
+	}
+	pg.mu.Unlock()
+	if full {
+		return errors.New("api: too many tests of reachability at once")
+	}
+	defer func() {
+		pg.mu.Lock()
+		defer pg.mu.Unlock()
+		delete(pg.dialBacks, token)
+	}()
+	b, err := addr.MarshalBinary()
+	if err != nil {
+		return fmt.Errorf("api: address %s: %w", addr, err)
+	}
+	asked := 0
+	err = ErrNoThirdPeer
+	for _, p := range pg.readyPeers() {
+		if info, ok := p.link.Path(); !ok || !info.Path.Direct() || asked == dialBackHelpers {
+			continue
+		}
+		if askErr := pg.request(ctx, p.id, kindDialBack, dialBack{Addr: b, Token: token[:]}, nil); askErr != nil {
+			err = askErr
+			continue
+		}
+		asked++
+	}
+	if asked == 0 {
+		return fmt.Errorf("api: whether others reach %s: %w", addr, err)
+	}
+	select {
+	case <-came:
+		return nil
+	case <-ctx.Done():
+		return fmt.Errorf("api: nothing from outside comes in at %s: %w", addr, ctx.Err())
+	}
+}
+
+// dialedBack takes in a STUN request that may be the packet of a third peer. It runs on the endpoint's reader.
+func (pg *Playground) dialedBack(b []byte) {
+	if len(b) < stunHeader || binary.BigEndian.Uint16(b) != stunBinding {
+		return
+	}
+	pg.mu.Lock()
+	defer pg.mu.Unlock()
+	if len(pg.dialBacks) == 0 {
+		return
+	}
+	token := [stunTransaction]byte(b[stunHeader-stunTransaction : stunHeader])
+	if came := pg.dialBacks[token]; came != nil {
+		close(came)
+		delete(pg.dialBacks, token)
+	}
+}
+
+// answerDialBack does its part in testing whether a peer can be reached.
+func (pg *Playground) answerDialBack(m *Message) error {
+	var d dialBack
+	var addr netip.AddrPort
+	if err := m.Decode(&d); err != nil || addr.UnmarshalBinary(d.Addr) != nil || len(d.Token) != stunTransaction {
+		return m.ReplyError(errors.New("malformed"))
+	}
+	ip := addr.Addr()
+	switch {
+	case !ip.IsValid() || addr.Port() == 0 || ip.IsMulticast() || ip.IsUnspecified() || punch.Private(ip) || ip.IsLoopback():
+		return m.ReplyError(errors.New("that address is not one at which the public reaches anybody"))
+	case !pg.dialBackLimit.Allow():
+		return m.ReplyError(errors.New("too many requests"))
+	case d.Final:
+		pg.wg.Go(func() { pg.knock(addr, [stunTransaction]byte(d.Token)) })
+		return m.Reply(true)
+	case !pg.seenAt(m.From, ip):
+		return m.ReplyError(errors.New("that is not the address you come from"))
+	}
+	third, ok := pg.thirdPeer(m.From)
+	if !ok {
+		return m.ReplyError(errors.New("nobody else is known here"))
+	}
+	d.Final = true
+	pg.wg.Go(func() {
+		ctx, cancel := context.WithTimeout(pg.ctx, dialBackTimeout)
+		defer cancel()
+		_ = pg.request(ctx, third, kindDialBack, d, nil) // who asked sees that nothing comes
+	})
+	return m.Reply(true)
+}
+
+// seenAt reports whether a peer's packets come from an IP address: nobody has others send to somebody else.
+func (pg *Playground) seenAt(id kcptransport.PeerID, ip netip.Addr) bool {
+	p, err := pg.peer(id)
+	if err != nil {
+		return false
+	}
+	return slices.ContainsFunc(p.link.Paths(), func(i kcptransport.PathInfo) bool {
+		return i.Path.Direct() && !i.Since.IsZero() && i.Path.Addr.Addr() == ip
+	})
+}
+
+// thirdPeer returns a connected peer that has no link to another one, as far as the records tell.
+func (pg *Playground) thirdPeer(id kcptransport.PeerID) (kcptransport.PeerID, bool) {
+	pg.mu.Lock()
+	var known []kcptransport.PeerID
+	if info := pg.book.infos[id]; info != nil {
+		known = info.neighbours
+	}
+	pg.mu.Unlock()
+	for _, p := range pg.readyPeers() {
+		pg.mu.Lock()
+		info := pg.book.infos[p.id]
+		linked := slices.Contains(known, p.id) || info != nil && slices.Contains(info.neighbours, id)
+		pg.mu.Unlock()
+		if path, ok := p.link.Path(); p.id != id && !linked && ok && path.Path.Direct() {
+			return p.id, true
+		}
+	}
+	return kcptransport.PeerID{}, false
+}
+
+// knock sends a few STUN requests with a given transaction ID (RFC 8489 section 5).
+func (pg *Playground) knock(addr netip.AddrPort, token [stunTransaction]byte) {
+	b := make([]byte, 0, stunHeader)
+	b = binary.BigEndian.AppendUint16(b, stunBinding)
+	b = binary.BigEndian.AppendUint16(b, 0) // no attributes
+	b = append(binary.BigEndian.AppendUint32(b, stunMagicCookie), token[:]...)
+	for i := range dialBackPackets {
+		if i > 0 {
+			t := time.NewTimer(dialBackPause)
+			select {
+			case <-t.C:
+			case <-pg.ctx.Done():
+				t.Stop()
+				return
+			}
+		}
+		_ = pg.ep.WriteTo(b, addr) // lost, as any packet may be
+	}
+}
+
+// proveReachable finds out, in automatic mode, whether others can reach this node, now and then and after changes.
+func (pg *Playground) proveReachable() {
+	if pg.cfg.Relay != RelayAuto {
+		return
+	}
+	for {
+		pause := dialBackRetry
+		for _, addr := range pg.publicAddrs() {
+			err := pg.reachableAt(pg.ctx, addr)
+			if err == nil {
+				pause = dialBackEvery
+				if !pg.reachable.Swap(true) {
+					pg.wakeMesh()
+				}
+				break
+			}
+			if errors.Is(err, context.DeadlineExceeded) && pg.reachable.Swap(false) { // it was tried, and nothing came
+				pg.wakeMesh()
+			}
+		}
+		t := time.NewTimer(pause)
+		select {
+		case <-pg.ctx.Done():
+			t.Stop()
+			return
+		case <-pg.proveWake:
+			t.Stop()
+		case <-t.C:
+		}
+	}
+}
+
+// publicAddrs returns those of our addresses that others may reach, if anything.
+func (pg *Playground) publicAddrs() (out []netip.AddrPort) {
+	for _, a := range pg.Addrs() {
+		if ip := a.Addr(); !punch.Private(ip) && !ip.IsLoopback() && !ip.IsLinkLocalUnicast() && len(out) < 4 {
+			out = append(out, a)
+		}
+	}
+	return out
+}
+
+func newDialBackLimit() *rate.Limiter { return rate.NewLimiter(dialBackRate, dialBackBurst) }
