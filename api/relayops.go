@@ -27,11 +27,12 @@ func (pg *Playground) admits(n relaymesh.Neighbor) bool {
 }
 
 // DrainRelay stops relaying for good: no more circuits are set up, our record says so, and those who have some are asked to
-// move to other relays. It returns when nobody has one; when ctx ends before that, those that are left are ended.
-func (pg *Playground) DrainRelay(ctx context.Context) {
+// move to other relays. It returns true when nobody has one; when ctx ends before that, those that are left are ended, and it
+// returns false.
+func (pg *Playground) DrainRelay(ctx context.Context) bool {
 	pg.draining.Store(true)
 	pg.wakeMesh()
-	pg.relay.Drain(ctx)
+	return pg.relay.Drain(ctx)
 }
 
 // RelayStats is what this node counted as a relay since it started.

@@ -69,8 +69,8 @@ func (r *Relay) Recheck() {
 }
 
 // Drain takes no more circuits from now on, and asks both ends of those that there are to move to other relays. It returns
-// when none is left; when ctx ends before that, the rest is ended.
-func (r *Relay) Drain(ctx context.Context) {
+// true when none is left; when ctx ends before that, the rest is ended, and it returns false.
+func (r *Relay) Drain(ctx context.Context) bool {
 	r.mu.Lock()
 	if r.drained == nil {
 		r.drained = make(chan struct{})
@@ -86,9 +86,12 @@ func (r *Relay) Drain(ctx context.Context) {
 	}
 	select {
 	case <-drained:
+		return true
 	case <-ctx.Done():
-		for _, t := range r.current() {
-			t.close(RefusedClosing)
-		}
 	}
+	left := r.current()
+	for _, t := range left {
+		t.close(RefusedClosing)
+	}
+	return len(left) == 0
 }

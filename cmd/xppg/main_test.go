@@ -4,7 +4,9 @@ import (
 	"bytes"
 	"context"
 	"errors"
+	"io"
 	"net"
+	"net/http"
 	"os"
 	"os/signal"
 	"path/filepath"
@@ -26,10 +28,11 @@ func TestMain(m *testing.M) {
 	}})
 }
 
-// TestScripts runs the commands as a user would. Scripts know two commands
+// TestScripts runs the commands as a user would. Scripts know some commands
 // beside those of testscript: "waitfor FILE REGEXP" waits until a file has a
 // line that matches, and sets $MATCH to the first group; "oneline FILE" checks
-// that a file has exactly one line.
+// that a file has exactly one line; "fetch URL REGEXP" that what is at an HTTP
+// address matches.
 func TestScripts(t *testing.T) {
 	testscript.Run(t, testscript.Params{
 		Dir: "testdata",
@@ -43,6 +46,7 @@ func TestScripts(t *testing.T) {
 		Cmds: map[string]func(ts *testscript.TestScript, neg bool, args []string){
 			"waitfor": waitFor,
 			"oneline": oneLineCheck,
+			"fetch":   fetch,
 		},
 	})
 }
@@ -88,6 +92,21 @@ func oneLineCheck(ts *testscript.TestScript, neg bool, args []string) {
 	b := []byte(ts.ReadFile(args[0]))
 	if bytes.Count(b, []byte("\n")) != 1 || neg {
 		ts.Fatalf("%s has not one line:\n%s", args[0], b)
+	}
+}
+
+func fetch(ts *testscript.TestScript, neg bool, args []string) {
+	if neg || len(args) != 2 {
+		ts.Fatalf("usage: fetch URL REGEXP")
+	}
+	client := &http.Client{Timeout: 10 * time.Second, Transport: &http.Transport{DisableKeepAlives: true}}
+	resp, err := client.Get(args[0])
+	ts.Check(err)
+	defer resp.Body.Close()
+	b, err := io.ReadAll(resp.Body)
+	ts.Check(err)
+	if text := resp.Status + "\n" + string(b); !regexp.MustCompile(args[1]).MatchString(text) {
+		ts.Fatalf("%s does not match %s:\n%s", args[0], args[1], text)
 	}
 }
 

@@ -53,7 +53,7 @@ type messageEvent struct {
 
 func (a *app) nodeCommand() *cobra.Command {
 	var allowBench bool
-	var stateDir string
+	var stateDir, relay string
 	cmd := &cobra.Command{
 		Use:   "node",
 		Short: "Run a node until interrupted",
@@ -65,13 +65,19 @@ kind "text"; a JSON object {"to":ID,"kind":K,"payload":P} goes as it says, to
 everyone when "to" is left out.`,
 		Example: `  xppg node
   xppg node --join host:7337 --json
+  xppg node --relay on
   xppg node --state-dir ~/.local/share/xppg --allow-bench`,
 		Args: cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
-			return a.runNode(cmd.Context(), func(c *api.Config) { c.AllowBench, c.StateDir = allowBench, stateDir })
+			mode, err := api.ParseRelayMode(relay)
+			if err != nil {
+				return fmt.Errorf("--relay: %w", err)
+			}
+			return a.runNode(cmd.Context(), func(c *api.Config) { c.AllowBench, c.StateDir, c.Relay = allowBench, stateDir, mode })
 		},
 	}
 	cmd.Flags().BoolVar(&allowBench, "allow-bench", false, "let peers measure throughput against this node")
+	cmd.Flags().StringVar(&relay, "relay", "auto", "relay for others: on, off, or auto, once others have reached this node from outside")
 	cmd.Flags().StringVar(&stateDir, "state-dir", "", "folder in which the replicated state is kept (default: memory)")
 	return cmd
 }
@@ -97,11 +103,7 @@ func (a *app) runNode(ctx context.Context, change func(*api.Config)) error {
 		<-ready
 		a.showMessage(m)
 	})
-	ev := readyEvent{Event: "ready", Peer: pg.ID().String(), Listen: []string{}, Ticket: pg.Ticket().String()}
-	for _, addr := range pg.Addrs() {
-		ev.Listen = append(ev.Listen, addr.String())
-	}
-	a.print.emit(ev, "peer ID  %s\nlisten   %s\nticket   %s", ev.Peer, strings.Join(ev.Listen, " "), ev.Ticket)
+	a.showReady(pg)
 	close(ready)
 
 	lines := make(chan string)
@@ -120,6 +122,15 @@ func (a *app) runNode(ctx context.Context, change func(*api.Config)) error {
 			}
 		}
 	}
+}
+
+// showReady tells how the node can be reached.
+func (a *app) showReady(pg *api.Playground) {
+	ev := readyEvent{Event: "ready", Peer: pg.ID().String(), Listen: []string{}, Ticket: pg.Ticket().String()}
+	for _, addr := range pg.Addrs() {
+		ev.Listen = append(ev.Listen, addr.String())
+	}
+	a.print.emit(ev, "peer ID  %s\nlisten   %s\nticket   %s", ev.Peer, strings.Join(ev.Listen, " "), ev.Ticket)
 }
 
 func (a *app) showMessage(m *api.Message) {

@@ -83,7 +83,7 @@ reach, punch holes through their NATs and talk over encrypted links.`,
 	root.AddCommand(
 		a.idCommand(), a.nodeCommand(), a.chatCommand(), a.pingCommand(), a.explainCommand(),
 		a.netcheckCommand(), a.benchCommand(), a.shareCommand(), a.getCommand(), a.stateCommand(),
-		a.netsimCommand(), a.demoCommand(),
+		a.relayCommand(), a.relaysCommand(), a.netsimCommand(), a.demoCommand(),
 	)
 	return root
 }

@@ -36,6 +36,7 @@ var reasons = map[relaymesh.RefuseCode]string{
 	relaymesh.RefusedRequest:  "request",
 	relaymesh.RefusedLimit:    "limit",
 	relaymesh.RefusedClosing:  "closing",
+	relaymesh.RefusedDenied:   "denied",
 }
 
 const otherReason = "other"

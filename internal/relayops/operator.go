@@ -21,8 +21,9 @@ type Node interface {
 	Snapshot() Snapshot
 	// Configure puts limits and lists into force, all of them or, after an error, none.
 	Configure(Limits, Lists) error
-	// Drain takes no more circuits and asks peers to move to other relays. It returns when none is left, or when ctx ends.
-	Drain(ctx context.Context)
+	// Drain takes no more circuits and asks peers to move to other relays. It returns true when none is left,
+	// and false when ctx ends before that.
+	Drain(ctx context.Context) bool
 }
 
 // Operator runs a Node as its operator wants it. Its methods may be called from any goroutine.
@@ -36,9 +37,9 @@ type Operator struct {
 	state State
 }
 
-// Event is what an operator is told: what happened, in a word, and why in case it went wrong.
+// Event is what an operator is told: what happened, in a word, and for a reload, why it failed.
 type Event struct {
-	What  string // "reloaded", "draining" or "drained"
+	What  string // "reloaded", "draining", "drained" or, when some circuits are cut, "cut"
 	Err   error
 	State State
 }
@@ -48,6 +49,15 @@ func (o *Operator) State() State {
 	o.mu.Lock()
 	defer o.mu.Unlock()
 	return o.state
+}
+
+// Serve serves metrics and health over HTTP at a TCP address. version is that of the program. The caller closes the server.
+func (o *Operator) Serve(ctx context.Context, addr, version string) (*Server, error) {
+	reg, err := NewRegistry(version, o.Node.Snapshot, o.State)
+	if err != nil {
+		return nil, err
+	}
+	return Serve(ctx, addr, Handler(reg, o.State))
 }
 
 // Start puts limits and lists into force.
@@ -105,15 +115,16 @@ func (o *Operator) drain(ctx context.Context, signals <-chan os.Signal) {
 	o.Log(Event{What: "draining", State: state})
 	ctx, cancel := context.WithTimeout(ctx, o.DrainTimeout)
 	defer cancel()
-	drained := make(chan struct{})
-	go func() {
-		defer close(drained)
-		o.Node.Drain(ctx)
-	}()
+	drained := make(chan bool, 1)
+	go func() { drained <- o.Node.Drain(ctx) }()
 	for {
 		select {
-		case <-drained:
-			o.Log(Event{What: "drained", Err: ctx.Err(), State: state})
+		case all := <-drained:
+			what := "drained"
+			if !all {
+				what = "cut"
+			}
+			o.Log(Event{What: what, State: state})
 			return
 		case s := <-signals:
 			if s != syscall.SIGHUP {

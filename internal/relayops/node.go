@@ -1,0 +1,25 @@
+package relayops
+
+import (
+	"context"
+
+	"github.com/2xppg/xppg/api"
+)
+
+// playground is a Node.
+type playground struct{ *api.Playground }
+
+// ForPlayground returns the relay in a playground.
+func ForPlayground(pg *api.Playground) Node { return playground{pg} }
+
+func (p playground) Snapshot() Snapshot {
+	s := p.RelayStats()
+	return Snapshot{Switch: s.Switch, Relay: s.Relay, Peers: len(p.Peers())}
+}
+
+func (p playground) Configure(_ Limits, lists Lists) error {
+	p.SetRelayRules(api.RelayRules{Admit: lists.Admit})
+	return nil
+}
+
+func (p playground) Drain(ctx context.Context) bool { return p.DrainRelay(ctx) }

@@ -1,0 +1,112 @@
+package relayops
+
+import (
+	"errors"
+	"fmt"
+	"net"
+	"time"
+
+	"github.com/spf13/pflag"
+)
+
+// Options are what the flags of a relay say, beside those that every node has.
+type Options struct {
+	Metrics      string // address of the HTTP server; "" is none
+	Limits       Limits
+	Allow, Deny  string // files
+	Config       string // file
+	DrainTimeout time.Duration
+}
+
+const (
+	defaultCircuits = 4096
+	defaultDrain    = 10 * time.Second
+)
+
+// AddFlags defines the flags and sets their defaults.
+func (o *Options) AddFlags(fs *pflag.FlagSet) {
+	fs.StringVar(&o.Metrics, "metrics", "", "address for /metrics, /healthz and /readyz over HTTP, such as 127.0.0.1:9337 (default: none)")
+	fs.Var(&o.Limits.Total, "limit-total", "most that is carried in all, such as 100Mbit or 10MB/s")
+	fs.Var(&o.Limits.Peer, "limit-peer", "most that is carried for one peer")
+	fs.IntVar(&o.Limits.Circuits, "circuits", defaultCircuits, "most circuits at once")
+	fs.StringVar(&o.Allow, "allow", "", "file with the only peers that are served: a peer ID, address or prefix on each line")
+	fs.StringVar(&o.Deny, "deny", "", "file with peers that are not served")
+	fs.StringVar(&o.Config, "config", "", `file with flags, "name value" on each line; the command line wins`)
+	fs.DurationVar(&o.DrainTimeout, "drain-timeout", defaultDrain, "how long peers have for moving to other relays at the end")
+}
+
+// Check returns what is wrong with the options.
+func (o *Options) Check() error {
+	if o.Limits.Circuits < 1 || o.Limits.Circuits > 1<<20 {
+		return errors.New("--circuits: a number from 1 to 1048576 is wanted")
+	}
+	if o.DrainTimeout < 0 || o.DrainTimeout > time.Hour {
+		return errors.New("--drain-timeout: 0 to 1h is wanted")
+	}
+	if o.Metrics != "" {
+		if _, port, err := net.SplitHostPort(o.Metrics); err != nil || port == "" {
+			return fmt.Errorf("--metrics %q: an address as 127.0.0.1:9337 is wanted", o.Metrics)
+		}
+	}
+	return nil
+}
+
+// Given returns the names of the flags that the command line set. Call it before [Apply].
+func Given(fs *pflag.FlagSet) map[string]bool {
+	given := map[string]bool{}
+	fs.Visit(func(f *pflag.Flag) { given[f.Name] = true })
+	return given
+}
+
+// Reload returns limits and lists as the configuration file, under the flags that were given on the command line, and the
+// files of the lists say now. fs has all flags of the command; nothing in it is changed.
+func Reload(fs *pflag.FlagSet, given map[string]bool) (Limits, Lists, error) {
+	var o Options
+	fresh := pflag.NewFlagSet("reload", pflag.ContinueOnError)
+	o.AddFlags(fresh)
+	for name := range given {
+		if fresh.Lookup(name) == nil {
+			continue
+		}
+		if err := fresh.Set(name, fs.Lookup(name).Value.String()); err != nil {
+			return Limits{}, Lists{}, fmt.Errorf("--%s: %w", name, err)
+		}
+	}
+	if o.Config != "" {
+		settings, err := ReadSettings(o.Config)
+		if err == nil {
+			fs.VisitAll(func(f *pflag.Flag) { // the others count at the next start, and must make sense now
+				if fresh.Lookup(f.Name) == nil {
+					fresh.AddFlag(&pflag.Flag{Name: f.Name, Value: ignore(f.Value), NoOptDefVal: f.NoOptDefVal})
+				}
+			})
+			err = Apply(fresh, settings, func(name string) bool { return given[name] })
+		}
+		if err != nil {
+			return Limits{}, Lists{}, err
+		}
+	}
+	if err := o.Check(); err != nil {
+		return Limits{}, Lists{}, err
+	}
+	lists, err := ReadLists(o.Allow, o.Deny)
+	return o.Limits, lists, err
+}
+
+// ignored is the value of a flag that is known but not set.
+type ignored struct{ pflag.Value }
+
+func (ignored) Set(string) error { return nil }
+
+// ignoredList is that of a flag that may come several times.
+type ignoredList struct {
+	ignored
+	pflag.SliceValue
+}
+
+func ignore(v pflag.Value) pflag.Value {
+	if list, ok := v.(pflag.SliceValue); ok {
+		return ignoredList{ignored{v}, list}
+	}
+	return ignored{v}
+}
