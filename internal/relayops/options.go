@@ -90,7 +90,10 @@ func Reload(fs *pflag.FlagSet, given map[string]bool) (Limits, Lists, error) {
 		return Limits{}, Lists{}, err
 	}
 	lists, err := ReadLists(o.Allow, o.Deny)
-	return o.Limits, lists, err
+	if err != nil {
+		return Limits{}, Lists{}, err
+	}
+	return o.Limits, lists, nil
 }
 
 // ignored is the value of a flag that is known but not set.
