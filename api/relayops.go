@@ -8,16 +8,22 @@ import (
 	"github.com/2xppg/xppg/relaymesh"
 )
 
-// RelayRules say whom a node that relays serves.
+// RelayRules say whom a node that relays serves, and how much it carries. Peers are told the limits.
 type RelayRules struct {
+	BytesPerSecond        uint64 // carried in all, without IP and UDP headers; 0 means no limit
+	BytesPerSecondPerPeer uint64 // carried for one peer, both ways together; 0 means no limit
+	Circuits              int    // at once; 0 means 4,096, negative no limit
+
 	// Admit says whether a peer next to us may use us as a relay, at either end of a circuit; addr is where it is. Nil
 	// admits everybody. It may be called by several goroutines and must not wait for anything.
 	Admit func(peer kcptransport.PeerID, addr netip.Addr) bool
 }
 
-// SetRelayRules puts rules into force. Circuits of peers that are not admitted any more end.
+// SetRelayRules puts rules into force. Circuits of peers that are not admitted any more end; others go on,
+// at the new limits.
 func (pg *Playground) SetRelayRules(r RelayRules) {
 	pg.rules.Store(&r)
+	pg.sw.SetLimits(r.BytesPerSecond, r.BytesPerSecondPerPeer, r.Circuits)
 	pg.relay.Recheck()
 }
 

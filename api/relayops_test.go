@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"github.com/2xppg/xppg/kcptransport"
+	"github.com/2xppg/xppg/netsim"
 )
 
 // drain drains the relay in use between two nodes and returns the longest time that a message took meanwhile.
@@ -88,6 +89,40 @@ func TestDrainOfTheOnlyRelay(t *testing.T) {
 			time.Sleep(time.Second)
 		}
 		w.eventually("the circuit is ended", 2*time.Second, func() bool { return rs[0].RelayStats().Relay.Circuits == 0 })
+	})
+}
+
+// A relay that is limited while it carries something carries no more than that, and tells it to who comes then.
+func TestRelayLimits(t *testing.T) {
+	inWorld(t, func(t *testing.T, w *world) {
+		r, bench := w.public(relays), func(c *Config) { c.AllowBench, c.MaxPeers = true, -1 }
+		a, b := w.behind(netsim.Presets["symmetric"], noMesh), w.behind(netsim.Presets["symmetric"], bench)
+		a.meet(r)
+		b.meet(r)
+		time.Sleep(3 * time.Second)
+		a.join(b.ID().String())
+		const rate = 250_000
+		r.SetRelayRules(RelayRules{BytesPerSecond: 4 * rate, BytesPerSecondPerPeer: rate})
+		before := r.RelayStats().Switch.Bytes
+		start := time.Now()
+		result, err := a.Bench(w.ctx(time.Minute), b.ID(), 2<<20, 1, false)
+		if err != nil {
+			t.Fatal(err)
+		}
+		carried := float64(r.RelayStats().Switch.Bytes-before) / time.Since(start).Seconds()
+		t.Logf("%+v; the relay carried %.0f bytes a second of %d", result, carried, rate)
+		if carried > 1.1*rate || carried < 0.6*rate {
+			t.Errorf("the relay carried %.0f bytes a second of %d", carried, rate)
+		}
+		for _, c := range a.circuitsTo(b.ID()) {
+			c.wire.Close()
+		}
+		time.Sleep(5 * time.Second)
+		for _, c := range a.circuitsTo(b.ID()) {
+			if c.wire.Limits.BytesPerSecond != rate {
+				t.Errorf("told: %+v", c.wire.Limits)
+			}
+		}
 	})
 }
 

@@ -182,7 +182,7 @@ func (r *Relay) connect(ctx context.Context, from kcptransport.PeerID, a ask, as
 		return err
 	}
 	conn.SetRemote(SideB, g.label)
-	g.label, g.limits = conn.LabelFor(SideA), g.limits.narrow(r.cfg.Limits)
+	g.label, g.limits = conn.LabelFor(SideA), g.limits.narrow(r.told())
 	g.relays = slices.Insert(g.relays, 0, r.cfg.ID)
 	if _, err := asking.Write(g.frame()); err != nil {
 		return err
@@ -194,6 +194,11 @@ func (r *Relay) connect(ctx context.Context, from kcptransport.PeerID, a ask, as
 	r.enter(t)
 	defer r.leave(t)
 	return r.wait(ctx, a.target, conn, t)
+}
+
+// told is what the peers are told: the limits of a circuit, and those of the switch for whoever asks for it.
+func (r *Relay) told() Limits {
+	return r.cfg.Limits.narrow(Limits{BytesPerSecond: r.cfg.Switch.peerRate()})
 }
 
 func (r *Relay) open(ctx context.Context, next kcptransport.PeerID, kind string) (Stream, error) {
@@ -209,7 +214,7 @@ func (r *Relay) agree(asked Stream, a ask, label uint32) (granted, error) {
 	if len(a.route) > 0 {
 		frame = ask{target: a.target, label: label, passed: passed, route: a.route[1:]}.frame()
 	} else {
-		frame = offer{origin: passed[0], label: label, limits: r.cfg.Limits, relays: passed[1:]}.frame()
+		frame = offer{origin: passed[0], label: label, limits: r.told(), relays: passed[1:]}.frame()
 	}
 	if _, err := asked.Write(frame); err != nil {
 		return granted{}, err

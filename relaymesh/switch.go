@@ -120,6 +120,13 @@ func (s *Switch) SetLimits(total, perPeer uint64, circuits int) {
 	s.signal()
 }
 
+// peerRate returns the bytes a second that one peer gets at most; 0 means no limit.
+func (s *Switch) peerRate() uint64 {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return narrower(s.cfg.BytesPerSecond, s.cfg.BytesPerSecondPerPeer)
+}
+
 // Forward implements [kcptransport.Forwarder].
 func (s *Switch) Forward(packets [][]byte, from []netip.AddrPort) {
 	for len(packets) > 0 {

@@ -21,6 +21,10 @@ func relayMetrics() []metric {
 		define("forwarded_bytes_total", counter, "Bytes carried on, without IP and UDP headers.",
 			func(s Snapshot, _ State) map[string]float64 { return one(float64(s.Switch.Bytes)) }),
 		define("dropped_packets_total", counter, "Packets of circuits that were dropped.", drops, "reason"),
+		define("marked_packets_total", counter, "Packets carried on with a mark that was set here, because of congestion.",
+			func(s Snapshot, _ State) map[string]float64 { return one(float64(s.Switch.Marked)) }),
+		define("queued_packets", gauge, "Packets that wait now because of a limit.",
+			func(s Snapshot, _ State) map[string]float64 { return one(float64(s.Switch.Queued)) }),
 		define("limit_bytes_per_second", gauge, "Bytes per second that may be carried in total and for one peer; 0 is no limit.",
 			func(_ Snapshot, s State) map[string]float64 {
 				return map[string]float64{"total": float64(s.Limits.Total), "peer": float64(s.Limits.Peer)}
@@ -63,5 +67,7 @@ func drops(s Snapshot, _ State) map[string]float64 {
 		"unknown_label": float64(s.Switch.Unknown),
 		"wrong_source":  float64(s.Switch.Strange),
 		"not_ready":     float64(s.Switch.Unready),
+		"overflow":      float64(s.Switch.Overflow),
+		"late":          float64(s.Switch.Late),
 	}
 }

@@ -17,8 +17,10 @@ func (p playground) Snapshot() Snapshot {
 	return Snapshot{Switch: s.Switch, Relay: s.Relay, Peers: len(p.Peers())}
 }
 
-func (p playground) Configure(_ Limits, lists Lists) error {
-	p.SetRelayRules(api.RelayRules{Admit: lists.Admit})
+func (p playground) Configure(l Limits, lists Lists) error {
+	p.SetRelayRules(api.RelayRules{
+		BytesPerSecond: uint64(l.Total), BytesPerSecondPerPeer: uint64(l.Peer), Circuits: l.Circuits, Admit: lists.Admit,
+	})
 	return nil
 }
 

@@ -19,7 +19,7 @@ func get(t *testing.T, h http.Handler, path string) (int, string) {
 
 func TestMetricsShowWhatTheRelayDid(t *testing.T) {
 	snap := Snapshot{Peers: 7}
-	snap.Switch = relaymesh.SwitchStats{Packets: 1000, Bytes: 123456, Unknown: 4, Strange: 5, Unready: 6}
+	snap.Switch = relaymesh.SwitchStats{Packets: 1000, Bytes: 123456, Unknown: 4, Strange: 5, Unready: 6, Overflow: 7, Late: 8, Marked: 11, Queued: 12}
 	snap.Relay = relaymesh.RelayStats{Circuits: 2, Granted: 9, Refused: map[relaymesh.RefuseCode]uint64{
 		relaymesh.RefusedBusy: 3, 200: 1, 201: 1, // what a later version says
 	}}
@@ -38,7 +38,8 @@ func TestMetricsShowWhatTheRelayDid(t *testing.T) {
 		`xppg_relay_circuits_refused_total{reason="other"} 2`,
 		"xppg_relay_forwarded_packets_total 1000", "xppg_relay_forwarded_bytes_total 123456",
 		`xppg_relay_dropped_packets_total{reason="unknown_label"} 4`, `xppg_relay_dropped_packets_total{reason="wrong_source"} 5`,
-		`xppg_relay_dropped_packets_total{reason="not_ready"} 6`,
+		`xppg_relay_dropped_packets_total{reason="not_ready"} 6`, `xppg_relay_dropped_packets_total{reason="overflow"} 7`,
+		`xppg_relay_dropped_packets_total{reason="late"} 8`, "xppg_relay_marked_packets_total 11", "xppg_relay_queued_packets 12",
 		`xppg_relay_limit_bytes_per_second{scope="total"} 1.25e+07`, `xppg_relay_limit_bytes_per_second{scope="peer"} 0`,
 		"xppg_relay_limit_circuits 64", `xppg_relay_list_entries{list="deny"} 0`,
 		`xppg_relay_reloads_total{result="failed"} 1`, "xppg_relay_reload_failed 1", "xppg_relay_draining 0",
