@@ -2,7 +2,6 @@ package relayops
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"io"
 	"net"
@@ -64,11 +63,7 @@ func Serve(ctx context.Context, addr string, h http.Handler) (*Server, error) {
 }
 
 // Close stops serving at once.
-func (s *Server) Close() error {
-	err := s.srv.Close()
+func (s *Server) Close() {
+	_ = s.srv.Close() // of what it could tell nothing matters any more
 	s.done.Wait()
-	if errors.Is(err, net.ErrClosed) {
-		return nil
-	}
-	return err
 }
