@@ -44,23 +44,26 @@ func TestStreamOverBadLinks(t *testing.T) {
 // time until a retransmission.
 func TestLossDelaysAStream(t *testing.T) {
 	const delay = 50 * time.Millisecond
-	lose := func(size, after int) time.Duration {
-		var took time.Duration
-		inBubble(t, func(_ *testing.T, w *world) {
+	lose := func(size int, after, down time.Duration) (took time.Duration) {
+		inBubble(t, func(t *testing.T, w *world) {
 			a, b := w.pair(Link{Delay: delay, Rate: 10_000_000})
-			if after >= 0 {
-				// A link loses what enters it within a microsecond: one segment.
-				time.AfterFunc(time.Duration(after)*time.Microsecond, func() { a.host.Unplug(time.Microsecond) })
-			}
+			time.AfterFunc(after, func() { a.host.Unplug(down) })
 			took = w.transfer(a, b, random(size))
+			if got := w.Stats().Dropped[DropLinkDown]; (got == 1 || got == 2) != (down > 0) {
+				t.Errorf("%d segments lost", got)
+			}
 		})
 		return took
 	}
-	if calm, lost := lose(100_000, -1), lose(100_000, 201_000); lost-calm > 4*delay || lost < calm {
+	// In the fourth round trip segments leave two by two, as acknowledgements come. Three of those that follow tell of the one that is missing.
+	calm, lost := lose(300_000, 650*time.Millisecond, 0), lose(300_000, 650*time.Millisecond, 1100*time.Microsecond)
+	if lost-calm > 4*delay+minRTO/2 || lost < calm {
 		t.Errorf("a segment in the middle: %v instead of %v", lost, calm)
 	}
-	// The round trip is 200 ms: each of the two links takes 50 ms each way.
-	if calm, lost := lose(1000, -1), lose(1000, 0); lost-calm < 2*minRTO-10*time.Millisecond || lost-calm > 2*minRTO+30*time.Millisecond {
+	// The round trip is 200 ms: each of the two links takes 50 ms each way. Nothing follows
+	// the last segment but the end, which is its own.
+	calm, lost = lose(1000, 0, 0), lose(1000, 0, 1)
+	if lost-calm < 2*minRTO-10*time.Millisecond || lost-calm > 2*minRTO+30*time.Millisecond {
 		t.Errorf("the only segment: %v instead of %v", lost, calm)
 	}
 }
