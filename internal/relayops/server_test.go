@@ -99,7 +99,8 @@ func TestServerListensAndCloses(t *testing.T) {
 		t.Error("a second server at the same address")
 	}
 	s.Close()
-	if _, err := client.Get("http://" + s.Addr.String() + "/healthz"); err == nil {
+	if resp, err := client.Get("http://" + s.Addr.String() + "/healthz"); err == nil {
+		resp.Body.Close()
 		t.Error("it goes on after Close")
 	}
 }
