@@ -1,0 +1,221 @@
+package carrier
+
+import (
+	"context"
+	"encoding/binary"
+	"errors"
+	"net"
+	"net/netip"
+	"os"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"github.com/2xppg/xppg/kcptransport"
+)
+
+const (
+	maxPacket    = 2048
+	idleTimeout  = 2 * time.Minute
+	defaultQueue = 128 << 10
+	defaultConns = 256
+	maxWaiting   = 1024 // packets that came and were not read yet, of all connections
+	fairTurn     = 100 * time.Microsecond
+)
+
+// prefix has the addresses that stand for connections.
+var prefix = netip.MustParsePrefix("100::/64")
+
+// Is reports whether an address stands for a connection.
+func Is(a netip.AddrPort) bool { return prefix.Contains(a.Addr()) }
+
+// Config configures a Conn. The zero value will do.
+type Config struct {
+	// Dial opens TCP connections. Default: a net.Dialer.
+	Dial func(ctx context.Context, network, addr string) (net.Conn, error)
+
+	Queue int // bytes that wait to leave on one connection; 0 means 128 KiB
+	Conns int // connections that are accepted at a time; 0 means 256
+
+	// OnClose is called when the connection of an address has ended, by a goroutine of
+	// its own, which Close waits for.
+	OnClose func(netip.AddrPort)
+}
+
+// A Conn is a kcptransport.PacketConn whose packets travel by UDP, or by connections. Its
+// methods may be called from several goroutines, but only one reads.
+type Conn struct {
+	kcptransport.PacketConn
+	cfg  Config
+	open atomic.Int32 // connections
+
+	mu       sync.Mutex
+	links    map[netip.AddrPort]*link
+	last     uint64 // counts addresses
+	accepted int
+	waiting  []received
+	udpsTurn bool
+	deadline time.Time // of reads
+	closed   bool
+	done     sync.WaitGroup
+}
+
+type received struct {
+	data []byte
+	from netip.AddrPort
+}
+
+// New wraps a socket. Closing the Conn closes it, too.
+func New(udp kcptransport.PacketConn, cfg Config) *Conn {
+	if cfg.Dial == nil {
+		cfg.Dial = (&net.Dialer{}).DialContext
+	}
+	if cfg.Queue == 0 {
+		cfg.Queue = defaultQueue
+	}
+	if cfg.Conns == 0 {
+		cfg.Conns = defaultConns
+	}
+	return &Conn{PacketConn: udp, cfg: cfg, links: map[netip.AddrPort]*link{}}
+}
+
+// ReadBatch implements kcptransport.PacketConn. UDP and connections take turns.
+func (c *Conn) ReadBatch(bufs [][]byte, sizes []int, addrs []netip.AddrPort) (int, error) {
+	for {
+		if n, err := c.takeWaiting(bufs, sizes, addrs); n > 0 || err != nil {
+			return n, err
+		}
+		n, err := c.PacketConn.ReadBatch(bufs, sizes, addrs)
+		if n > 0 || err == nil || !errors.Is(err, os.ErrDeadlineExceeded) {
+			return n, err
+		}
+		c.mu.Lock()
+		over := !c.deadline.IsZero() && !time.Now().Before(c.deadline)
+		c.mu.Unlock()
+		if over {
+			return n, err
+		}
+	}
+}
+
+// takeWaiting takes what came by connections, every other time. When it takes nothing it
+// sets how long UDP is to be waited for: until something comes by a connection.
+func (c *Conn) takeWaiting(bufs [][]byte, sizes []int, addrs []netip.AddrPort) (n int, err error) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if len(c.waiting) == 0 {
+		return 0, c.PacketConn.SetReadDeadline(c.deadline)
+	}
+	if c.udpsTurn {
+		c.udpsTurn = false
+		return 0, c.PacketConn.SetReadDeadline(time.Now().Add(fairTurn))
+	}
+	for n < len(bufs) && n < len(c.waiting) {
+		sizes[n], addrs[n] = copy(bufs[n], c.waiting[n].data), c.waiting[n].from
+		n++
+	}
+	rest := copy(c.waiting, c.waiting[n:])
+	clear(c.waiting[rest:])
+	c.waiting = c.waiting[:rest]
+	c.udpsTurn = true
+	return n, nil
+}
+
+// arrived takes in a packet of a connection, and wakes who reads.
+func (c *Conn) arrived(data []byte, from netip.AddrPort) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if len(c.waiting) >= maxWaiting || c.closed {
+		return
+	}
+	c.waiting = append(c.waiting, received{append([]byte(nil), data...), from})
+	if len(c.waiting) == 1 {
+		_ = c.PacketConn.SetReadDeadline(time.Unix(1, 0))
+	}
+}
+
+// SetReadDeadline implements kcptransport.PacketConn.
+func (c *Conn) SetReadDeadline(t time.Time) error {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.deadline = t
+	if len(c.waiting) > 0 {
+		return nil // the next read sets it
+	}
+	return c.PacketConn.SetReadDeadline(t)
+}
+
+// WriteBatch implements kcptransport.PacketConn. It never waits for a connection.
+func (c *Conn) WriteBatch(bufs [][]byte, addrs []netip.AddrPort) (n int, err error) {
+	if c.open.Load() == 0 {
+		return c.PacketConn.WriteBatch(bufs, addrs)
+	}
+	for i := 0; i < len(bufs); {
+		if Is(addrs[i]) {
+			if c.send(bufs[i], addrs[i]) {
+				n++
+			}
+			i++
+			continue
+		}
+		end := i + 1
+		for end < len(bufs) && !Is(addrs[end]) {
+			end++
+		}
+		sent, e := c.PacketConn.WriteBatch(bufs[i:end], addrs[i:end])
+		n += sent
+		if err == nil {
+			err = e
+		}
+		i = end
+	}
+	return n, err
+}
+
+// send gives a packet to the connection of an address, if it has one with room.
+func (c *Conn) send(b []byte, to netip.AddrPort) bool {
+	c.mu.Lock()
+	l := c.links[to]
+	c.mu.Unlock()
+	return l != nil && len(b) <= maxPacket && l.enqueue(b)
+}
+
+// WriteTTL passes on a packet with a time to live, which only UDP has.
+func (c *Conn) WriteTTL(b []byte, to netip.AddrPort, ttl int) error {
+	w, ok := c.PacketConn.(interface {
+		WriteTTL(b []byte, addr netip.AddrPort, ttl int) error
+	})
+	if !ok || Is(to) {
+		return errors.ErrUnsupported
+	}
+	return w.WriteTTL(b, to, ttl)
+}
+
+// Settler passes on that of a simulated socket.
+func (c *Conn) Settler() func() {
+	if s, ok := c.PacketConn.(interface{ Settler() func() }); ok {
+		return s.Settler()
+	}
+	return func() {}
+}
+
+// Close closes the socket and all connections, and waits for their goroutines.
+func (c *Conn) Close() error {
+	c.mu.Lock()
+	c.closed = true
+	for _, l := range c.links {
+		l.close()
+	}
+	c.mu.Unlock()
+	err := c.PacketConn.Close()
+	c.done.Wait()
+	return err
+}
+
+// address returns one that stands for nothing yet. c.mu is held.
+func (c *Conn) address() netip.AddrPort {
+	c.last++
+	a := prefix.Addr().As16()
+	binary.BigEndian.PutUint64(a[8:], c.last)
+	return netip.AddrPortFrom(netip.AddrFrom16(a), 1)
+}
