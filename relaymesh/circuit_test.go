@@ -190,7 +190,7 @@ func TestCircuit(t *testing.T) {
 				}
 			}
 			for _, r := range c.relays {
-				if s := r.Stats(); s.Circuits != 0 || s.Granted != 1 || len(r.peers) != 0 {
+				if s := r.Stats(); s.Circuits != 0 || s.Granted != 1 || len(r.quota.peers) != 0 {
 					t.Errorf("stats %+v", s)
 				}
 			}

@@ -5,6 +5,8 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"math"
+	"net/netip"
 	"slices"
 	"sync"
 	"time"
@@ -27,8 +29,11 @@ type RelayConfig struct {
 	// Neighbor returns where a peer is to which there is a link; required.
 	Neighbor func(peer kcptransport.PeerID) (Neighbor, bool)
 
-	// Limits is what one peer may have, and what it is told.
+	// Limits is what one peer may have, and what it is told. 0 circuits means 256, negative no limit.
 	Limits Limits
+
+	// PerNetwork is how many circuits the peers of one IPv4 /24 or IPv6 /48 may ask for. Default 1,024, negative no limit.
+	PerNetwork int
 
 	// Admit says whether the relay carries packets from and to a neighbour. Default: every one. It may be called by several
 	// goroutines. When its answers change, call [Relay.Recheck].
@@ -49,7 +54,7 @@ type Relay struct {
 
 	mu    sync.Mutex
 	stats RelayStats
-	peers map[kcptransport.PeerID]int // circuits that each asked for
+	quota *relayQuota
 
 	transits map[*transit]bool
 	drained  chan struct{} // nil until Drain; closed when no circuit is left
@@ -57,8 +62,11 @@ type Relay struct {
 
 // NewRelay returns a relay that works as cfg says.
 func NewRelay(cfg RelayConfig) *Relay {
-	return &Relay{cfg: cfg, stats: RelayStats{Refused: map[RefuseCode]uint64{}}, peers: map[kcptransport.PeerID]int{},
-		transits: map[*transit]bool{}}
+	quota := newRelayQuota(cfg.Limits.Circuits, cfg.PerNetwork)
+	if cfg.Limits.Circuits = max(cfg.Limits.Circuits, 0); quota.perPeer < math.MaxInt32 {
+		cfg.Limits.Circuits = quota.perPeer // is told
+	}
+	return &Relay{cfg: cfg, quota: quota, stats: RelayStats{Refused: map[RefuseCode]uint64{}}, transits: map[*transit]bool{}}
 }
 
 // Stats returns the counters.
@@ -93,6 +101,12 @@ func (r *Relay) Serve(ctx context.Context, from kcptransport.PeerID, stream Stre
 }
 
 func (r *Relay) serve(ctx context.Context, from kcptransport.PeerID, stream Stream) error {
+	r.mu.Lock()
+	code := r.quota.ask(time.Now(), from)
+	r.mu.Unlock()
+	if code != 0 {
+		return refusal(kcptransport.PeerID{}, code)
+	}
 	if err := setDeadline(ctx, acceptTimeout, stream); err != nil {
 		return err
 	}
@@ -102,50 +116,56 @@ func (r *Relay) serve(ctx context.Context, from kcptransport.PeerID, stream Stre
 	}
 	a, err := parseAsk(frame, r.cfg.ID, from)
 	if err != nil {
+		if !errors.Is(err, errVersion) {
+			r.mu.Lock()
+			r.quota.nonsense(time.Now(), from)
+			r.mu.Unlock()
+		}
 		return fmt.Errorf("%w: %w", refusal(a.target, RefusedRequest), err)
 	}
-	if err := r.begin(from, a.target); err != nil {
+	before, ok := r.cfg.Neighbor(from)
+	if !ok {
+		return refusal(a.target, RefusedUnknown)
+	}
+	net := network(before.Addr().Addr())
+	if err := r.begin(from, net, a.target); err != nil {
 		return err
 	}
-	defer r.end(from)
-	return r.connect(ctx, from, a, stream)
+	defer r.end(from, net)
+	return r.connect(ctx, before, a, stream)
 }
 
 // begin counts a circuit.
-func (r *Relay) begin(from, target kcptransport.PeerID) error {
+func (r *Relay) begin(from kcptransport.PeerID, net netip.Prefix, target kcptransport.PeerID) error {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	if r.drained != nil {
 		return refusal(target, RefusedClosing)
 	}
-	if most := r.cfg.Limits.Circuits; most > 0 && r.peers[from] >= most {
-		return refusal(target, RefusedBusy)
+	if code := r.quota.begin(from, net); code != 0 {
+		return refusal(target, code)
 	}
-	r.peers[from]++
 	r.stats.Circuits++
 	return nil
 }
 
-func (r *Relay) end(from kcptransport.PeerID) {
+func (r *Relay) end(from kcptransport.PeerID, net netip.Prefix) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	if r.stats.Circuits--; r.stats.Circuits == 0 && r.drained != nil {
 		close(r.drained)
 	}
-	if r.peers[from]--; r.peers[from] == 0 {
-		delete(r.peers, from)
-	}
+	r.quota.end(from, net)
 }
 
 // connect makes our part of the circuit, has the next hop make its own, and waits for the end.
-func (r *Relay) connect(ctx context.Context, from kcptransport.PeerID, a ask, asking Stream) error {
+func (r *Relay) connect(ctx context.Context, before Neighbor, a ask, asking Stream) error {
 	next, kind := a.target, KindRelayed
 	if len(a.route) > 0 {
 		next, kind = a.route[0], KindCircuit
 	}
-	before, ok := r.cfg.Neighbor(from)
 	behind, known := r.cfg.Neighbor(next)
-	if !ok || !known {
+	if !known {
 		return refusal(a.target, RefusedUnknown)
 	}
 	if !r.admits(before) || !r.admits(behind) {

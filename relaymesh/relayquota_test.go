@@ -1,0 +1,118 @@
+package relaymesh
+
+import (
+	"net/netip"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/2xppg/xppg/kcptransport"
+)
+
+func TestNetworksOfAddresses(t *testing.T) {
+	for addr, want := range map[string]string{
+		"192.0.2.77": "192.0.2.0/24", "::ffff:192.0.2.77": "192.0.2.0/24", "2001:db8:7:8::1": "2001:db8:7::/48", "fe80::1%eth0": "fe80::/48",
+	} {
+		if got := network(netip.MustParseAddr(addr)); got.String() != want {
+			t.Errorf("%s: %s, want %s", addr, got, want)
+		}
+	}
+}
+
+func TestCircuitsPerPeerAndNetwork(t *testing.T) {
+	q := newRelayQuota(2, 3)
+	home, other := netip.MustParsePrefix("192.0.2.0/24"), netip.MustParsePrefix("198.51.100.0/24")
+	want := func(code RefuseCode, peer uint8, net netip.Prefix) {
+		t.Helper()
+		if got := q.begin(kcptransport.PeerID{peer}, net); got != code {
+			t.Errorf("peer %d: %d, want %d", peer, got, code)
+		}
+	}
+	want(0, 1, home)
+	want(0, 1, home)
+	want(RefusedBusy, 1, home)
+	want(0, 2, home)
+	want(RefusedBusy, 3, home) // many keys in one network are of no use
+	want(0, 3, other)
+	q.end(kcptransport.PeerID{1}, home)
+	want(0, 3, home)
+	for _, e := range []struct {
+		peer uint8
+		net  netip.Prefix
+	}{{1, home}, {2, home}, {3, home}, {3, other}} {
+		q.end(kcptransport.PeerID{e.peer}, e.net)
+	}
+	if len(q.peers) != 0 || len(q.networks) != 0 {
+		t.Errorf("left: %v, %v", q.peers, q.networks)
+	}
+}
+
+func TestAskingTooMuch(t *testing.T) {
+	q, now := newRelayQuota(0, 0), time.Unix(1e9, 0)
+	for i := range asksBurst {
+		if code := q.ask(now, kcptransport.PeerID{1}); code != 0 {
+			t.Fatalf("request %d: %d", i, code)
+		}
+	}
+	if q.ask(now, kcptransport.PeerID{1}) != RefusedRate || q.ask(now, kcptransport.PeerID{2}) != 0 {
+		t.Error("one peer may ask for ever, or another one suffers")
+	}
+	if q.ask(now.Add(time.Second), kcptransport.PeerID{1}) != 0 {
+		t.Error("a second later it may not ask again")
+	}
+}
+
+// Each ban lasts twice as long as the last one; after an hour without anything all is forgotten.
+func TestBansGrow(t *testing.T) {
+	q, now, peer := newRelayQuota(0, 0), time.Unix(1e9, 0), kcptransport.PeerID{1}
+	offend := func() {
+		for range banAfter - 1 {
+			q.nonsense(now, peer)
+		}
+		if q.ask(now, peer) != 0 {
+			t.Error("banned too early")
+		}
+		q.nonsense(now, peer)
+	}
+	for _, d := range []time.Duration{time.Minute, 2 * time.Minute, 4 * time.Minute} {
+		offend()
+		if q.ask(now.Add(d-1), peer) != RefusedRate || q.ask(now.Add(d), peer) != 0 {
+			t.Errorf("the ban does not last %v", d)
+		}
+		now = now.Add(d)
+	}
+	now = now.Add(banForget + time.Second)
+	offend()
+	if q.ask(now.Add(banFirst), peer) != 0 {
+		t.Error("nothing is forgotten")
+	}
+	for i := range 2 * banPeers {
+		q.nonsense(now, kcptransport.PeerID{2, byte(i), byte(i >> 8)})
+	}
+	if len(q.offenders) > banPeers {
+		t.Errorf("%d offenders are kept in mind", len(q.offenders))
+	}
+	now = now.Add(2 * banForget)
+	q.nonsense(now, kcptransport.PeerID{3})
+	if len(q.offenders) != 1 {
+		t.Errorf("%d offenders are kept in mind", len(q.offenders))
+	}
+}
+
+// A peer whose requests make no sense gets nothing for a while, not even with one that does.
+func TestRelayBans(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		c := newChain(t, 1, nil)
+		defer c.close()
+		for range banAfter {
+			_, err := OpenCircuit(c.ctx, c.opener(), c.target(), 11, c.ids[1])
+			wantRefused(t, err, RefusedRequest)
+		}
+		_, err := OpenCircuit(c.ctx, c.opener(), c.target(), 11)
+		wantRefused(t, err, RefusedRate)
+		time.Sleep(banFirst)
+		a, b := c.circuit()
+		a.Close()
+		b.Close()
+	})
+}
