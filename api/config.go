@@ -1,9 +1,11 @@
 package api
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"io"
+	"net"
 	"net/netip"
 	"time"
 
@@ -33,6 +35,9 @@ type Config struct {
 	// Conn is the socket to use instead of a new one; the playground owns it.
 	Conn kcptransport.PacketConn
 
+	// DialTCP opens the TCP connections of [Playground.Join] to a URL. Default: a net.Dialer.
+	DialTCP func(ctx context.Context, network, addr string) (net.Conn, error)
+
 	// SpareSocket opens another IPv4 socket at the same interface as Conn, to test the NAT with:
 	// for NetCheck, and once in each network where our port changes with the destination. Default:
 	// at the address of the node's own socket; without one when Conn is set. It may be called
@@ -46,7 +51,7 @@ type Config struct {
 	Passphrase string
 
 	// Join lists targets to join in the background, again and again until it
-	// succeeds: "host:port", tickets or peer IDs.
+	// succeeds: "host:port", tickets, peer IDs or URLs: see [Playground.Join].
 	Join []string
 
 	// STUN lists servers as "host:port" that tell us our public address. Nil

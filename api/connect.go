@@ -27,8 +27,9 @@ const (
 	mappedPatience = 2 * time.Second // with introducers, before NATs are sent packets without their help
 )
 
-// Join connects to a target: a "host:port", a ticket, or the ID of a peer that
-// a common peer can introduce. It returns the peer's ID once there is a working
+// Join connects to a target: a "host:port", a ticket, the ID of a peer that
+// a common peer can introduce, or the URL of a relay where UDP is blocked:
+// tcp://host:port, ws://host/path or wss://host/path. It returns the peer's ID once there is a working
 // path, and at once when there is a link already. With a ticket or an ID only
 // the owner of that key is accepted; with an address, whoever answers there.
 // Without a deadline in ctx it tries for 30 seconds.
@@ -43,6 +44,9 @@ func (pg *Playground) Join(ctx context.Context, target string) (kcptransport.Pee
 		defer cancel()
 	}
 	if err := t.resolve(ctx); err != nil {
+		return kcptransport.PeerID{}, err
+	}
+	if err := pg.connect(ctx, &t); err != nil {
 		return kcptransport.PeerID{}, err
 	}
 	return pg.reach(ctx, t.ticket)

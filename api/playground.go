@@ -20,6 +20,7 @@ import (
 	"github.com/2xppg/xppg/kcptransport"
 	"github.com/2xppg/xppg/punch"
 	"github.com/2xppg/xppg/relaymesh"
+	"github.com/2xppg/xppg/relaymesh/carrier"
 	"github.com/2xppg/xppg/stunclient"
 )
 
@@ -27,6 +28,7 @@ import (
 // All its methods may be called from any goroutine.
 type Playground struct {
 	cfg     Config
+	carrier *carrier.Conn // cfg.Conn
 	ep      *kcptransport.Endpoint
 	stun    *stunclient.Client
 	gather  *punch.Gatherer
@@ -116,6 +118,7 @@ func Start(ctx context.Context, cfg Config) (*Playground, error) {
 		meshWake:      make(chan struct{}, 1),
 		stunWake:      make(chan struct{}, 1),
 	}
+	pg.openCarrier()
 	pg.ctx, pg.cancel = context.WithCancel(context.Background())
 	pg.inbox = newInbox(pg.handle)
 	if cfg.OnEvent != nil {
@@ -123,7 +126,7 @@ func Start(ctx context.Context, cfg Config) (*Playground, error) {
 	}
 	if err := pg.open(); err != nil {
 		pg.cancel()
-		cfg.Conn.Close()
+		_ = pg.carrier.Close()
 		return nil, err
 	}
 	pg.wg.Go(pg.acceptLinks)

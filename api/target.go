@@ -16,6 +16,7 @@ type target struct {
 	ticket Ticket // its Peer is zero when only an address is known
 	host   string // a name still to be looked up
 	port   uint16
+	url    string // of a connection
 }
 
 // CheckTarget returns what is wrong with a target of [Playground.Join], so far
@@ -34,9 +35,12 @@ func parseTarget(s string) (target, error) {
 	if id, err := kcptransport.ParsePeerID(s); err == nil {
 		return target{ticket: Ticket{Contact: Contact{Peer: id}}}, nil
 	}
+	if isCarrierURL(s) {
+		return target{url: s}, nil
+	}
 	host, portText, err := net.SplitHostPort(s)
 	if err != nil {
-		return target{}, fmt.Errorf("api: %q is no host:port, ticket or peer ID", s)
+		return target{}, fmt.Errorf("api: %q is no host:port, ticket, peer ID or URL (tcp, ws, wss)", s)
 	}
 	port, err := strconv.ParseUint(portText, 10, 16)
 	if err != nil || port == 0 {

@@ -56,6 +56,7 @@ type Conn struct {
 	waiting  []received
 	udpsTurn bool
 	deadline time.Time // of reads
+	set      time.Time // the one that the socket has
 	closed   bool
 	done     sync.WaitGroup
 }
@@ -104,11 +105,11 @@ func (c *Conn) takeWaiting(bufs [][]byte, sizes []int, addrs []netip.AddrPort) (
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	if len(c.waiting) == 0 {
-		return 0, c.PacketConn.SetReadDeadline(c.deadline)
+		return 0, c.waitUntil(c.deadline)
 	}
 	if c.udpsTurn {
 		c.udpsTurn = false
-		return 0, c.PacketConn.SetReadDeadline(time.Now().Add(fairTurn))
+		return 0, c.waitUntil(time.Now().Add(fairTurn))
 	}
 	for n < len(bufs) && n < len(c.waiting) {
 		sizes[n], addrs[n] = copy(bufs[n], c.waiting[n].data), c.waiting[n].from
@@ -130,7 +131,7 @@ func (c *Conn) arrived(data []byte, from netip.AddrPort) {
 	}
 	c.waiting = append(c.waiting, received{append([]byte(nil), data...), from})
 	if len(c.waiting) == 1 {
-		_ = c.PacketConn.SetReadDeadline(time.Unix(1, 0))
+		_ = c.waitUntil(time.Unix(1, 0))
 	}
 }
 
@@ -142,6 +143,15 @@ func (c *Conn) SetReadDeadline(t time.Time) error {
 	if len(c.waiting) > 0 {
 		return nil // the next read sets it
 	}
+	return c.waitUntil(t)
+}
+
+// waitUntil sets how long UDP is waited for, unless it is so already. c.mu is held.
+func (c *Conn) waitUntil(t time.Time) error {
+	if t.Equal(c.set) {
+		return nil
+	}
+	c.set = t
 	return c.PacketConn.SetReadDeadline(t)
 }
 
