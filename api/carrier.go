@@ -11,6 +11,10 @@ import (
 // openCarrier puts connections beside the socket: where UDP is blocked, packets travel to
 // a relay by TCP or WebSocket.
 func (pg *Playground) openCarrier() {
+	if c, ok := pg.cfg.Conn.(*carrier.Conn); ok { // the caller has connections already
+		pg.carrier = c
+		return
+	}
 	pg.carrier = carrier.New(pg.cfg.Conn, carrier.Config{Dial: pg.cfg.DialTCP})
 	pg.cfg.Conn = pg.carrier
 }
