@@ -32,6 +32,10 @@ type Config struct {
 	// Default ":0", any port, IPv4 and IPv6. Unused when Conn is set.
 	Listen string
 
+	// ListenTCP and ListenWS are addresses at which peers are taken, too, that come by TCP or by WebSocket because UDP is
+	// blocked where they are. Default: none. A server that ends TLS may stand before ListenWS.
+	ListenTCP, ListenWS string
+
 	// Conn is the socket to use instead of a new one; the playground owns it.
 	Conn kcptransport.PacketConn
 

@@ -72,6 +72,7 @@ type Playground struct {
 	heldWake   chan struct{}
 	meshWake   chan struct{}
 	stunWake   chan struct{}
+	listeners  *listeners
 	netmon     *netmon.Monitor // nil when the socket is the caller's
 
 	files  *files
@@ -100,7 +101,13 @@ func Start(ctx context.Context, cfg Config) (*Playground, error) {
 			cfg.SpareSocket = spareBeside(conn)
 		}
 	}
+	streams, err := listenStreams(cfg)
+	if err != nil {
+		cfg.Conn.Close()
+		return nil, err
+	}
 	pg := &Playground{
+		listeners:     streams,
 		cfg:           cfg,
 		closed:        make(chan struct{}),
 		events:        newEventQueue(),
@@ -126,9 +133,11 @@ func Start(ctx context.Context, cfg Config) (*Playground, error) {
 	}
 	if err := pg.open(); err != nil {
 		pg.cancel()
+		streams.close()
 		_ = pg.carrier.Close()
 		return nil, err
 	}
+	streams.serve(pg)
 	pg.wg.Go(pg.acceptLinks)
 	pg.wg.Go(pg.discover)
 	pg.wg.Go(func() { _ = pg.sw.Run(pg.ctx) }) // ends with pg.ctx
@@ -234,6 +243,7 @@ func (pg *Playground) Close() error {
 		if pg.netmon != nil {
 			_ = pg.netmon.Close()
 		}
+		pg.listeners.close()
 		err = pg.ep.Close()
 		pg.wg.Wait()
 		err = errors.Join(err, pg.states.close(), pg.files.close())

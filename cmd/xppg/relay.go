@@ -77,7 +77,7 @@ func (a *app) runRelay(ctx context.Context, o relayops.Options, flags *pflag.Fla
 	begin := sync.OnceFunc(func() { close(ready) })
 	defer begin()
 	pg, err := a.start(ctx, func(c *api.Config) {
-		c.Relay = api.RelayOn
+		c.Relay, c.ListenTCP, c.ListenWS = api.RelayOn, o.TCP, o.WS
 		c.OnEvent = func(e api.Event) {
 			<-ready
 			if a.verbose { // else a relay keeps no record of who met whom
@@ -107,9 +107,33 @@ func (a *app) runRelay(ctx context.Context, o relayops.Options, flags *pflag.Fla
 		a.showReady(pg)
 		a.print.emit(metricsEvent{"metrics", server.Addr.String()}, "metrics  http://%s/metrics", server.Addr)
 	}
+	a.showStreams(pg)
 	begin()
 	op.Run(ctx, signals)
 	return nil
+}
+
+type streamsEvent struct {
+	Event string `json:"event"`
+	TCP   string `json:"tcp,omitempty"`
+	WS    string `json:"ws,omitempty"`
+}
+
+// showStreams tells where peers can come by TCP and WebSocket, if anywhere.
+func (a *app) showStreams(pg *api.Playground) {
+	ev, text := streamsEvent{Event: "streams"}, ""
+	tcp, ws := pg.StreamAddrs()
+	if tcp != nil {
+		ev.TCP = tcp.String()
+		text += " tcp://" + ev.TCP
+	}
+	if ws != nil {
+		ev.WS = ws.String()
+		text += " ws://" + ev.WS
+	}
+	if text != "" {
+		a.print.emit(ev, "streams %s", text)
+	}
 }
 
 type metricsEvent struct {

@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"net"
+	"strconv"
 	"time"
 
 	"github.com/spf13/pflag"
@@ -11,6 +12,7 @@ import (
 
 // Options are what the flags of a relay say, beside those that every node has.
 type Options struct {
+	TCP, WS      string // addresses for peers where UDP is blocked; "" is none
 	Metrics      string // address of the HTTP server; "" is none
 	Limits       Limits
 	Allow, Deny  string // files
@@ -25,6 +27,8 @@ const (
 
 // AddFlags defines the flags and sets their defaults.
 func (o *Options) AddFlags(fs *pflag.FlagSet) {
+	fs.StringVar(&o.TCP, "tcp", "", "address for peers that come by TCP because UDP is blocked, such as :443 (default: none)")
+	fs.StringVar(&o.WS, "ws", "", "address for peers that come by WebSocket, such as :80 (default: none)")
 	fs.StringVar(&o.Metrics, "metrics", "", "address for /metrics, /healthz and /readyz over HTTP, such as 127.0.0.1:9337 (default: none)")
 	fs.Var(&o.Limits.Total, "limit-total", "most that is carried in all, such as 100Mbit or 10MB/s")
 	fs.Var(&o.Limits.Peer, "limit-peer", "most that is carried for one peer")
@@ -43,9 +47,16 @@ func (o *Options) Check() error {
 	if o.DrainTimeout < 0 || o.DrainTimeout > time.Hour {
 		return errors.New("--drain-timeout: 0 to 1h is wanted")
 	}
-	if o.Metrics != "" {
-		if _, port, err := net.SplitHostPort(o.Metrics); err != nil || port == "" {
-			return fmt.Errorf("--metrics %q: an address as 127.0.0.1:9337 is wanted", o.Metrics)
+	for _, a := range []struct{ flag, addr string }{{"tcp", o.TCP}, {"ws", o.WS}, {"metrics", o.Metrics}} {
+		if a.addr == "" {
+			continue
+		}
+		_, port, err := net.SplitHostPort(a.addr)
+		if err == nil {
+			_, err = strconv.ParseUint(port, 10, 16)
+		}
+		if err != nil {
+			return fmt.Errorf("--%s %q: an address as 127.0.0.1:9337 or :443 is wanted", a.flag, a.addr)
 		}
 	}
 	return nil
