@@ -73,6 +73,39 @@ func TestDrainMovesPeersToOtherRelays(t *testing.T) {
 	}
 }
 
+// The circuits that are kept beside a direct path are replaced before they end: there is always one.
+func TestDrainOfAllSpareCircuits(t *testing.T) {
+	inWorld(t, func(t *testing.T, w *world) {
+		a, b, rs := w.relayed("port-restricted", "port-restricted", 6)
+		a.join(b.ID().String())
+		w.eventually("the path is direct", time.Second, func() bool { x, _ := a.PathTo(b.ID()); return x.Direct })
+		time.Sleep(3 * time.Second)
+		used := map[kcptransport.PeerID]bool{}
+		for _, c := range a.circuitsTo(b.ID()) {
+			used[c.wire.Via[0]] = true
+		}
+		if len(used) == 0 || len(used) == len(rs) {
+			t.Fatalf("%d relays are used", len(used))
+		}
+		for _, r := range rs {
+			if used[r.ID()] {
+				go r.DrainRelay(context.Background())
+			}
+		}
+		for range 300 {
+			time.Sleep(10 * time.Millisecond)
+			if len(a.circuitsTo(b.ID())) == 0 {
+				t.Fatal("there is no circuit for a while")
+			}
+		}
+		for _, c := range a.circuitsTo(b.ID()) {
+			if used[c.wire.Via[0]] {
+				t.Error("a circuit of a relay that drains is kept")
+			}
+		}
+	})
+}
+
 // Without another relay the circuit stays as long as it may.
 func TestDrainOfTheOnlyRelay(t *testing.T) {
 	inWorld(t, func(t *testing.T, w *world) {
