@@ -2,10 +2,13 @@ package carrier
 
 import (
 	"context"
+	"crypto/tls"
 	"encoding/binary"
 	"errors"
 	"net"
+	"net/http"
 	"net/netip"
+	"net/url"
 	"os"
 	"sync"
 	"sync/atomic"
@@ -17,8 +20,10 @@ import (
 const (
 	maxPacket    = 2048
 	idleTimeout  = 2 * time.Minute
+	firstTimeout = 10 * time.Second // for the first packet of who connects to us
 	defaultQueue = 128 << 10
 	defaultConns = 256
+	defaultPerIP = 64
 	maxWaiting   = 1024 // packets that came and were not read yet, of all connections
 	fairTurn     = 100 * time.Microsecond
 )
@@ -37,6 +42,17 @@ type Config struct {
 	Queue int // bytes that wait to leave on one connection; 0 means 128 KiB
 	Conns int // connections that are accepted at a time; 0 means 256
 
+	// ConnsPerIP is how many of them may come from one IPv4 address or IPv6 /64; 0 means
+	// 64, negative no limit (behind a reverse proxy, where all come from one address).
+	ConnsPerIP int
+
+	// Proxy tells the HTTP proxy of a request, as in http.Transport. Default:
+	// http.ProxyFromEnvironment.
+	Proxy func(*http.Request) (*url.URL, error)
+
+	// TLS is for wss and for proxies that speak TLS; nil means the default.
+	TLS *tls.Config
+
 	// OnClose is called when the connection of an address has ended, by a goroutine of
 	// its own, which Close waits for.
 	OnClose func(netip.AddrPort)
@@ -53,6 +69,7 @@ type Conn struct {
 	links    map[netip.AddrPort]*link
 	last     uint64 // counts addresses
 	accepted int
+	perIP    map[netip.Prefix]int // those accepted
 	waiting  []received
 	udpsTurn bool
 	deadline time.Time // of reads
@@ -77,7 +94,13 @@ func New(udp kcptransport.PacketConn, cfg Config) *Conn {
 	if cfg.Conns == 0 {
 		cfg.Conns = defaultConns
 	}
-	return &Conn{PacketConn: udp, cfg: cfg, links: map[netip.AddrPort]*link{}}
+	if cfg.ConnsPerIP == 0 {
+		cfg.ConnsPerIP = defaultPerIP
+	}
+	if cfg.Proxy == nil {
+		cfg.Proxy = http.ProxyFromEnvironment
+	}
+	return &Conn{PacketConn: udp, cfg: cfg, links: map[netip.AddrPort]*link{}, perIP: map[netip.Prefix]int{}}
 }
 
 // ReadBatch implements kcptransport.PacketConn. UDP and connections take turns.

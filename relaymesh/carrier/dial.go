@@ -13,16 +13,16 @@ import (
 )
 
 // Dial connects to a URL and returns the address that stands for the connection:
-// tcp://host:port, ws://host/path or wss://host/path. WebSockets go through the HTTP
-// proxy that the environment names (HTTP_PROXY, HTTPS_PROXY, NO_PROXY): wss by CONNECT,
-// ws as a request that the proxy has to upgrade itself, which not all do. The context
+// tcp://host:port, ws://host/path or wss://host/path. All go through the HTTP
+// proxy that the environment names (HTTP_PROXY, HTTPS_PROXY, NO_PROXY): wss and tcp by
+// CONNECT, ws as a request that the proxy has to upgrade itself, which not all do. The context
 // counts until the connection is there.
 func (c *Conn) Dial(ctx context.Context, rawURL string) (netip.AddrPort, error) {
 	s, err := c.dial(ctx, rawURL)
 	if err != nil {
 		return netip.AddrPort{}, fmt.Errorf("carrier: dial %q: %w", rawURL, err)
 	}
-	a, ok := c.add(s, false)
+	a, ok := c.add(s, false, netip.Prefix{})
 	if !ok {
 		s.close()
 		return netip.AddrPort{}, fmt.Errorf("carrier: dial %q: %w", rawURL, net.ErrClosed)
@@ -37,13 +37,13 @@ func (c *Conn) dial(ctx context.Context, rawURL string) (stream, error) {
 	}
 	switch u.Scheme {
 	case "tcp":
-		conn, err := c.cfg.Dial(ctx, "tcp", u.Host)
+		conn, err := c.dialTCP(ctx, u.Host)
 		if err != nil {
 			return nil, err
 		}
 		return newTCP(conn), nil
 	case "ws", "wss":
-		tr := &http.Transport{DialContext: c.cfg.Dial, Proxy: http.ProxyFromEnvironment, DisableKeepAlives: true}
+		tr := &http.Transport{DialContext: c.cfg.Dial, Proxy: c.cfg.Proxy, TLSClientConfig: c.cfg.TLS.Clone(), DisableKeepAlives: true}
 		conn, resp, err := websocket.Dial(ctx, rawURL, &websocket.DialOptions{
 			HTTPClient: &http.Client{Transport: tr}, CompressionMode: websocket.CompressionDisabled,
 		})

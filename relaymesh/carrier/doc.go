@@ -14,7 +14,9 @@
 //	| length | packet (1 to 2,048 bytes) | length | …
 //
 // On WebSocket (RFC 6455) each packet is one binary message. A connection on which
-// nothing came for two minutes, or anything else than that, is closed.
+// nothing came for two minutes, or anything else than that, is closed; who connects has ten
+// seconds for the first packet. Connections that are accepted are limited in total and per
+// source.
 //
 // Packets that wait for a slow connection are bounded; what comes besides is dropped, as
 // a queue on the way would. The endpoint is never held up.

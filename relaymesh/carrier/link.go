@@ -4,13 +4,14 @@ import (
 	"encoding/binary"
 	"net/netip"
 	"sync"
+	"time"
 )
 
 // A stream moves packets over a connection. Its methods are called from one goroutine
 // each, and close makes both return.
 type stream interface {
-	read(b []byte) (int, error) // one packet
-	write(frames []byte) error  // packets, each behind its length
+	read(b []byte, within time.Duration) (int, error) // one packet
+	write(frames []byte) error                        // packets, each behind its length
 	close()
 }
 
@@ -20,6 +21,7 @@ type link struct {
 	stream   stream
 	limit    int
 	accepted bool
+	network  netip.Prefix // whom it was accepted from
 
 	mu      sync.Mutex
 	pending []byte // frames that wait
@@ -28,21 +30,36 @@ type link struct {
 	once    sync.Once
 }
 
+// accept starts a link for who connected from an address, as net.Conn and http.Request tell it. It reports false when there are too many.
+func (c *Conn) accept(s stream, remote string) bool {
+	a, _ := netip.ParseAddrPort(remote) // whoever has none counts as one source
+	_, ok := c.add(s, true, network(a.Addr().Unmap()))
+	return ok
+}
+
+// network returns what is counted as one source: an IPv4 address or an IPv6 /64.
+func network(a netip.Addr) netip.Prefix {
+	p, _ := a.WithZone("").Prefix(min(64, a.BitLen()))
+	return p
+}
+
 // add starts a link. It reports false when the Conn is closed or has too many.
-func (c *Conn) add(s stream, accepted bool) (netip.AddrPort, bool) {
+func (c *Conn) add(s stream, accepted bool, from netip.Prefix) (netip.AddrPort, bool) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	if c.closed || (accepted && c.accepted >= c.cfg.Conns) {
+	full := c.accepted >= c.cfg.Conns || (c.cfg.ConnsPerIP > 0 && c.perIP[from] >= c.cfg.ConnsPerIP)
+	if c.closed || (accepted && full) {
 		return netip.AddrPort{}, false
 	}
 	l := &link{
-		addr: c.address(), stream: s, limit: c.cfg.Queue, accepted: accepted,
+		addr: c.address(), stream: s, limit: c.cfg.Queue, accepted: accepted, network: from,
 		wake: make(chan struct{}, 1), ended: make(chan struct{}),
 	}
 	c.links[l.addr] = l
 	c.open.Add(1)
 	if accepted {
 		c.accepted++
+		c.perIP[from]++
 	}
 	c.done.Add(2)
 	go c.readFrom(l)
@@ -56,12 +73,16 @@ func (c *Conn) add(s stream, accepted bool) (netip.AddrPort, bool) {
 // readFrom takes in what comes by a link until it ends.
 func (c *Conn) readFrom(l *link) {
 	defer c.done.Done()
-	b := make([]byte, maxPacket)
+	b, within := make([]byte, maxPacket), idleTimeout
+	if l.accepted {
+		within = firstTimeout
+	}
 	for {
-		n, err := l.stream.read(b)
+		n, err := l.stream.read(b, within)
 		if err != nil {
 			break
 		}
+		within = idleTimeout
 		c.arrived(b[:n], l.addr)
 	}
 	l.close()
@@ -69,6 +90,9 @@ func (c *Conn) readFrom(l *link) {
 	delete(c.links, l.addr)
 	if l.accepted {
 		c.accepted--
+		if c.perIP[l.network]--; c.perIP[l.network] == 0 {
+			delete(c.perIP, l.network)
+		}
 	}
 	c.mu.Unlock()
 	c.open.Add(-1)

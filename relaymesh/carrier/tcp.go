@@ -19,8 +19,8 @@ type tcpStream struct {
 
 func newTCP(c net.Conn) *tcpStream { return &tcpStream{c, bufio.NewReaderSize(c, 16<<10)} }
 
-func (s *tcpStream) read(b []byte) (int, error) {
-	if err := s.conn.SetReadDeadline(time.Now().Add(idleTimeout)); err != nil {
+func (s *tcpStream) read(b []byte, within time.Duration) (int, error) {
+	if err := s.conn.SetReadDeadline(time.Now().Add(within)); err != nil {
 		return 0, err
 	}
 	return readFrame(s.in, b)
@@ -55,7 +55,7 @@ func (c *Conn) Serve(l net.Listener) error {
 		if err != nil {
 			return err
 		}
-		if _, ok := c.add(newTCP(conn), true); !ok {
+		if !c.accept(newTCP(conn), conn.RemoteAddr().String()) {
 			_ = conn.Close()
 		}
 	}

@@ -4,6 +4,7 @@ import (
 	"context"
 	"encoding/binary"
 	"net/http"
+	"time"
 
 	"github.com/coder/websocket"
 )
@@ -21,8 +22,8 @@ func newWebSocket(c *websocket.Conn) *wsStream {
 	return &wsStream{c, ctx, end}
 }
 
-func (s *wsStream) read(b []byte) (int, error) {
-	ctx, cancel := context.WithTimeout(s.ctx, idleTimeout)
+func (s *wsStream) read(b []byte, within time.Duration) (int, error) {
+	ctx, cancel := context.WithTimeout(s.ctx, within)
 	defer cancel()
 	kind, data, err := s.conn.Read(ctx)
 	if err != nil {
@@ -58,7 +59,7 @@ func (c *Conn) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	if err != nil {
 		return // it has answered
 	}
-	if _, ok := c.add(newWebSocket(conn), true); !ok {
+	if !c.accept(newWebSocket(conn), r.RemoteAddr) {
 		_ = conn.Close(websocket.StatusTryAgainLater, "too many connections")
 	}
 }
