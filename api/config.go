@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"github.com/2xppg/xppg/kcptransport"
+	"github.com/2xppg/xppg/punch/portmap"
 	"github.com/2xppg/xppg/stunclient"
 )
 
@@ -47,6 +48,13 @@ type Config struct {
 	// at the address of the node's own socket; without one when Conn is set. It may be called
 	// from several goroutines.
 	SpareSocket func() (stunclient.Socket, error)
+
+	// PortMapping is the network whose routers are asked for a port that leads to ours (PCP, NAT-PMP, UPnP). Default: this
+	// machine's, or none when Conn is set or the socket is at a loopback address.
+	PortMapping portmap.Network
+
+	// NoPortMapping asks no router.
+	NoPortMapping bool
 
 	// Identity is the node's key pair. Default: a new one, forgotten at exit.
 	Identity *kcptransport.Identity

@@ -36,6 +36,9 @@ const (
 // ErrNoThirdPeer is returned when no connected peer knows another one that has no link to us.
 var ErrNoThirdPeer = errors.New("api: no connected peer knows a third one that could test whether others reach us")
 
+// errNothingCame: a third peer was asked to send, and nothing came.
+var errNothingCame = errors.New("api: nothing from outside comes in")
+
 // dialBack is what a peer is asked for. The third one is told the same, with Final.
 type dialBack struct {
 	Addr  []byte `cbor:"0,keyasint"` // IP and port
@@ -90,7 +93,7 @@ func (pg *Playground) reachableAt(ctx context.Context, addr netip.AddrPort) erro
 	case <-came:
 		return nil
 	case <-ctx.Done():
-		return fmt.Errorf("api: nothing from outside comes in at %s: %w", addr, ctx.Err())
+		return fmt.Errorf("%w at %s: %w", errNothingCame, addr, ctx.Err())
 	}
 }
 

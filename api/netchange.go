@@ -50,6 +50,9 @@ func (pg *Playground) NetworkChanged() {
 	pg.reachable.Store(false)
 	wake(pg.proveWake)
 	wake(pg.stunWake)
+	if pg.portmap != nil {
+		pg.portmap.Changed()
+	}
 	pg.wakeMesh()
 	time.AfterFunc(reobserve, pg.wakeMesh) // peers have told by then at which address they see us
 }

@@ -9,6 +9,7 @@ import (
 
 	"github.com/2xppg/xppg/kcptransport"
 	"github.com/2xppg/xppg/punch"
+	"github.com/2xppg/xppg/punch/portmap"
 	"github.com/2xppg/xppg/stunclient"
 )
 
@@ -19,6 +20,7 @@ type NetReport struct {
 	NAT      punch.NAT        // what is believed of the NAT, for IPv4
 	Answered []netip.AddrPort // STUN servers that answered
 	IPv6     bool             // one of them was reached by IPv6
+	Ports    portmap.Status   // what routers say to requests for a port; zero when none was asked
 	Errors   []error          // what could not be found out, and why
 }
 
@@ -54,6 +56,7 @@ func (pg *Playground) NetCheck(ctx context.Context, o NetCheckOptions) (NetRepor
 		r.Answered = append(r.Answered, a.Server)
 	}
 	r.NAT = pg.gather.NAT()
+	r.Ports = pg.portMappingStatus(ctx)
 	r.IPv6 = report.IPv6.Servers > 0
 	return r, nil
 }

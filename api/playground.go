@@ -19,6 +19,7 @@ import (
 	"github.com/2xppg/xppg/internal/udp"
 	"github.com/2xppg/xppg/kcptransport"
 	"github.com/2xppg/xppg/punch"
+	"github.com/2xppg/xppg/punch/portmap"
 	"github.com/2xppg/xppg/relaymesh"
 	"github.com/2xppg/xppg/relaymesh/carrier"
 	"github.com/2xppg/xppg/stunclient"
@@ -73,6 +74,8 @@ type Playground struct {
 	meshWake   chan struct{}
 	stunWake   chan struct{}
 	listeners  *listeners
+	mapWake    chan struct{}
+	portmap    *portmap.Client // nil when no router is asked
 	netmon     *netmon.Monitor // nil when the socket is the caller's
 
 	files  *files
@@ -92,6 +95,9 @@ func Start(ctx context.Context, cfg Config) (*Playground, error) {
 	}
 	ownSocket := cfg.Conn == nil
 	if ownSocket {
+		if cfg.PortMapping == nil {
+			cfg.PortMapping = portmap.System()
+		}
 		conn, err := udp.Listen(cfg.Listen)
 		if err != nil {
 			return nil, fmt.Errorf("api: listen on %s: %w", cfg.Listen, err)
@@ -124,6 +130,7 @@ func Start(ctx context.Context, cfg Config) (*Playground, error) {
 		heldWake:      make(chan struct{}, 1),
 		meshWake:      make(chan struct{}, 1),
 		stunWake:      make(chan struct{}, 1),
+		mapWake:       make(chan struct{}, 1),
 	}
 	pg.openCarrier()
 	pg.ctx, pg.cancel = context.WithCancel(context.Background())
@@ -144,6 +151,7 @@ func Start(ctx context.Context, cfg Config) (*Playground, error) {
 	pg.wg.Go(func() { pg.releaseHeld(pg.ctx) })
 	pg.wg.Go(pg.mesh)
 	pg.wg.Go(pg.proveReachable)
+	pg.portmap = pg.mapPort()
 	if ownSocket {
 		pg.watchNetwork()
 	}

@@ -39,6 +39,8 @@ type Gatherer struct {
 	mu    sync.Mutex
 	seen  []sightingBy // the newest last, one for each source
 	found Findings
+
+	mapped []netip.AddrPort
 }
 
 // sightingBy is a sighting and who told it: a STUN server, known by its address, or a peer.
@@ -83,7 +85,7 @@ func (g *Gatherer) Forget(peer kcptransport.PeerID) {
 func (g *Gatherer) Reset() {
 	g.mu.Lock()
 	defer g.mu.Unlock()
-	g.seen, g.found = nil, Findings{}
+	g.seen, g.found, g.mapped = nil, Findings{}, nil
 }
 
 func (g *Gatherer) see(s sightingBy) {
@@ -117,6 +119,7 @@ func (g *Gatherer) Candidates() []kcptransport.Candidate {
 	for n, ip := range hosts {
 		out = append(out, candidate(kcptransport.Host, n, netip.AddrPortFrom(ip, g.cfg.Local.Port())))
 	}
+	out = append(out, g.mappedCandidates()...)
 	for n, addr := range reflexive(g.sightings()) {
 		c := candidate(kcptransport.ServerReflexive, n, addr)
 		// RFC 8445 section 5.1.3: of candidates with the same address the one of lower priority is redundant.

@@ -54,6 +54,7 @@ type netcheckEvent struct {
 	Meaning string          `json:"meaning"`
 	Servers []string        `json:"servers_answered"`
 	IPv6    bool            `json:"ipv6"`
+	Ports   []string        `json:"port_mapping,omitempty"` // the mapping, then each protocol at each gateway
 	Errors  []string        `json:"errors,omitempty"`
 }
 
@@ -76,6 +77,10 @@ func (a *app) runNetcheck(ctx context.Context, lifetime time.Duration) error {
 	ev := netcheckEvent{
 		Event: "netcheck", Local: texts(r.Local), Public: texts(r.Public), Mapping: r.NAT.Mapping.Is, NAT: r.NAT,
 		Meaning: r.NAT.Meaning(), Servers: texts(r.Answered), IPv6: r.IPv6,
+	}
+	ev.Ports = append(texts(r.Ports.Mappings), texts(r.Ports.Attempts)...)
+	if r.Ports.Err != nil {
+		ev.Ports = append(ev.Ports, oneLine(r.Ports.Err))
 	}
 	for _, e := range r.Errors {
 		ev.Errors = append(ev.Errors, oneLine(e))
@@ -116,6 +121,9 @@ func (ev netcheckEvent) text() string {
 	}
 	if n.Hairpin.Confidence > 0 {
 		line("hairpinning", fmt.Sprintf("%s (%.0f %% sure)", yesNo(n.Hairpin.Is), 100*n.Hairpin.Confidence))
+	}
+	for _, p := range ev.Ports {
+		line("port mapping", p)
 	}
 	line("what this means", ev.Meaning)
 	return strings.TrimSuffix(b.String(), "\n")

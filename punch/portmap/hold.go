@@ -15,6 +15,7 @@ func (k *keeper) hold(ctx context.Context, news <-chan struct{}, h *held, state 
 	defer renew.Stop()
 	look := time.NewTimer(0)
 	defer look.Stop()
+	soon := checkSoon // while nobody could be asked: peers are still to come
 	for {
 		select {
 		case <-ctx.Done():
@@ -33,7 +34,11 @@ func (k *keeper) hold(ctx context.Context, news <-chan struct{}, h *held, state 
 			if err := k.look(ctx, *h, state); err != nil && ctx.Err() == nil {
 				return err
 			}
-			look.Reset(checkEvery)
+			next := checkEvery
+			if *state == Made {
+				next, soon = soon, min(2*soon, checkEvery)
+			}
+			look.Reset(next)
 		}
 		k.c.tell(k.family, h.mapping(*state, k.c.o.Seen()))
 	}

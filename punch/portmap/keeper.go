@@ -12,6 +12,7 @@ const (
 	makeWithin   = 6 * time.Second
 	removeWithin = time.Second
 	checkEvery   = 25 * time.Second
+	checkSoon    = time.Second // first, then twice as long each time
 	verifyWithin = 5 * time.Second
 	verifyAgain  = 2 * time.Second  // after it failed, once
 	goodAfter    = 30 * time.Second // that it lived, if nobody could verify it
