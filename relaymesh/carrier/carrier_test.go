@@ -320,3 +320,20 @@ func FuzzFrames(f *testing.F) {
 		}
 	})
 }
+
+// A packet that comes alone is not held up for the sake of UDP.
+func TestLonePackets(t *testing.T) {
+	inOffice(t, Config{}, func(o *office) {
+		to := o.dial(o.urls["tcp"])
+		var took [3]time.Duration
+		for i := range took {
+			start := time.Now()
+			send(o.a, to, "packet")
+			o.wantPackets(o.b, "packet")
+			took[i] = time.Since(start)
+		}
+		if took[1] > took[0] || took[2] > took[0] {
+			o.t.Errorf("packets took %v", took)
+		}
+	})
+}

@@ -115,6 +115,7 @@ func (c *Conn) ReadBatch(bufs [][]byte, sizes []int, addrs []netip.AddrPort) (in
 		}
 		c.mu.Lock()
 		over := !c.deadline.IsZero() && !time.Now().Before(c.deadline)
+		c.udpsTurn = false // it had it, and nothing came
 		c.mu.Unlock()
 		if over {
 			return n, err
