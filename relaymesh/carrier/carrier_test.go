@@ -6,6 +6,7 @@ import (
 	"crypto/rand"
 	"errors"
 	"io"
+	"net"
 	"net/http"
 	"net/netip"
 	"os"
@@ -334,6 +335,39 @@ func TestLonePackets(t *testing.T) {
 		}
 		if took[1] > took[0] || took[2] > took[0] {
 			o.t.Errorf("packets took %v", took)
+		}
+	})
+}
+
+// deaf is a socket that is never read.
+type deaf struct{ kcptransport.PacketConn }
+
+func (deaf) SetReadDeadline(time.Time) error { return nil }
+func (deaf) Close() error                    { return nil }
+
+// Whatever comes by a connection, only packets of good size get through, and it ends.
+func FuzzConnection(f *testing.F) {
+	f.Add([]byte("\x00\x03abc\x00\x01x"))
+	f.Add([]byte("\x00\x01x\x00\x00\x00\x01x"))
+	f.Add([]byte("\xff\xff"))
+	f.Fuzz(func(t *testing.T, in []byte) {
+		c := New(deaf{}, Config{})
+		ours, theirs := net.Pipe()
+		if !c.accept(newTCP(ours), "20.0.0.1:1") {
+			t.Fatal("not accepted")
+		}
+		_, _ = theirs.Write(in)
+		_ = theirs.Close()
+		_ = c.Close()
+		total := 0
+		for _, r := range c.waiting {
+			if len(r.data) == 0 || len(r.data) > maxPacket || r.from != netip.MustParseAddrPort("[100::1]:1") {
+				t.Errorf("%d bytes from %v", len(r.data), r.from)
+			}
+			total += 2 + len(r.data)
+		}
+		if total > len(in) || len(c.links) != 0 || c.accepted != 0 || len(c.perIP) != 0 {
+			t.Errorf("%d bytes of %d, %d links, %d accepted", total, len(in), len(c.links), c.accepted)
 		}
 	})
 }
