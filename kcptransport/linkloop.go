@@ -49,9 +49,11 @@ type linkLoop struct {
 	troubledAt time.Time // the last one
 	quietUntil time.Time // when Link.Quiet is over; zero: it was not called
 
-	recent   recentPackets // sent lately, while there is a circuit to spare
-	doubling bool          // everything is sent by a circuit as well
-	resendAt time.Time     // when it goes on; zero: it does not
+	recent      recentPackets // sent lately, while there is a circuit to spare
+	shownRelays time.Time     // when showRelays last did
+
+	doubling bool      // everything is sent by a circuit as well
+	resendAt time.Time // when it goes on; zero: it does not
 
 	marked, told uint32 // packets of the peer that came with the mark of a relay, and how many of them the peer was told of
 	marks        uint32 // likewise of ours, as the peer tells
@@ -182,8 +184,13 @@ func (k *linkLoop) proceed(now time.Time, out *outBatch) {
 	}
 }
 
-// quiet begins a time in which nothing is sent on any path.
-func (k *linkLoop) quiet(until time.Time) {
+// quiet begins a time in which nothing is sent on any path. Where there are circuits, nothing is sent on the direct ones that
+// fail, and they are forgotten.
+func (k *linkLoop) quiet(now, until time.Time) {
+	if len(k.circuits) > 0 {
+		k.paths.forgetFailing(now)
+		return
+	}
 	if k.lost() {
 		k.quietUntil = until
 		k.paths.forgetAsking()
@@ -246,12 +253,25 @@ func (k *linkLoop) troubleStep(now time.Time) {
 	}
 }
 
+// showRelays has the links to the relays of our circuits tell these where we are, while our own path is in doubt: if a NAT of ours
+// has forgotten us, they do not know us at our new address, and drop what comes from there.
+func (k *linkLoop) showRelays(now time.Time) {
+	if !k.paths.inDoubt() || now.Before(k.shownRelays.Add(doubtPause)) {
+		return
+	}
+	k.shownRelays = now
+	for _, c := range k.circuits {
+		c.via.inbox.offer(showMessage{})
+	}
+}
+
 // doubleStep has everything sent by a circuit, too, while an answer is missing on the path in use. What may have got lost
 // there lately is sent once more, the oldest first, and not all at once.
 func (k *linkLoop) doubleStep(w *packetWriter) {
 	if at := k.recent.expires(); !at.IsZero() && !w.now.Before(at) {
 		k.recent.clear()
 	}
+	k.showRelays(w.now)
 	spare := k.paths.spareInDoubt()
 	switch {
 	case spare == nil: // the path works again, or the circuit is in use now: then the rest follows there
@@ -341,10 +361,12 @@ func (k *linkLoop) handle(now time.Time, m linkMessage, out *outBatch) {
 		}
 	case circuitMessage:
 		k.circuitChanged(now, m.circuit)
+	case showMessage:
+		k.paths.show(now)
 	case networkMessage:
 		k.networkAt = later(now, k.networked.Add(networkPause))
 	case quietMessage:
-		k.quiet(now.Add(m.d))
+		k.quiet(now, now.Add(m.d))
 	case closeMessage:
 		k.beginClose(now, m)
 	case abortMessage:
@@ -404,7 +426,7 @@ func (k *linkLoop) met(now time.Time, m sessionMessage) {
 	k.paths.doubtAll(now, ReasonMoved) // the peer would not have taken that way if it reached us
 	k.quietUntil = time.Time{}
 	if k.ep.cfg.OnMet != nil {
-		k.quiet(now.Add(quietMeeting))
+		k.quiet(now, now.Add(quietMeeting))
 		k.ready = append(k.ready, func() { // when the link shows that its path is in doubt
 			k.ep.callbacks.Go(func() { k.ep.cfg.OnMet(k.link) })
 		})

@@ -38,6 +38,9 @@ type networkMessage struct{}
 // circuitMessage says that a circuit to the peer was opened or closed.
 type circuitMessage struct{ circuit *Circuit }
 
+// showMessage has the link show its peer where we are: circuits depend on it.
+type showMessage struct{}
+
 // quietMessage keeps the link from sending for a time.
 type quietMessage struct{ d time.Duration }
 
@@ -57,6 +60,7 @@ func (probeMessage) isLinkMessage()   {}
 func (signalMessage) isLinkMessage()  {}
 func (networkMessage) isLinkMessage() {}
 func (circuitMessage) isLinkMessage() {}
+func (showMessage) isLinkMessage()    {}
 func (quietMessage) isLinkMessage()   {}
 func (closeMessage) isLinkMessage()   {}
 func (abortMessage) isLinkMessage()   {}

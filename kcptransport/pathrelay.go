@@ -57,6 +57,21 @@ func (t *pathTable) closed(now time.Time, p Path) {
 	}
 }
 
+// forgetFailing takes the direct paths out on which an answer is missing, and goes over to a circuit.
+func (t *pathTable) forgetFailing(now time.Time) {
+	n := len(t.paths)
+	t.paths = slices.DeleteFunc(t.paths, func(e *pathEntry) bool { return e.path.Direct() && !e.suspect.IsZero() })
+	if len(t.paths) == n {
+		return
+	}
+	t.dirty = true
+	if t.inUse != nil && t.inUse.path.Direct() && !t.inUse.suspect.IsZero() {
+		t.inUse = nil
+		t.forgetAsking()
+		t.choose(now)
+	}
+}
+
 // spare returns the best circuit that works and is not in use, nil when there is none. It costs nothing while it is not
 // needed: what keeps its hops alive are the links they belong to.
 func (t *pathTable) spare() *pathEntry {
@@ -95,6 +110,13 @@ func (t *pathTable) unheardSince(now time.Time) time.Time {
 		now = t.inUse.waiting
 	}
 	return now.Add(-t.inUse.srtt)
+}
+
+// show has the path in use probed now, at full size, unless it was lately.
+func (t *pathTable) show(now time.Time) {
+	if e := t.inUse; e != nil && e.suspect.IsZero() && now.Sub(e.probedAt) >= doubtPause {
+		e.probeAt, e.padNext, e.tries = now, true, 0
+	}
 }
 
 // strict reports whether only an answer to a probe of ours ends a doubt. Where there is another way, hearing the peer is not

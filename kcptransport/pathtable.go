@@ -74,6 +74,7 @@ type pathEntry struct {
 	suspect   time.Time // since when an answer is missing; zero: none is
 	heardAt   time.Time
 	sentAt    time.Time
+	probedAt  time.Time // last
 	waiting   time.Time // the first packet since heardAt that wants an answer; zero: none
 	owed      bool      // it carried data of a stream, which has to be acknowledged
 	srtt      time.Duration

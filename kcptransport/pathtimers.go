@@ -65,6 +65,7 @@ func (t *pathTable) put(now time.Time, e *pathEntry, padded bool) {
 	o := outProbe{path: e.path, token: t.token(), padded: padded}
 	t.probes.add(now, o)
 	t.out = append(t.out, o)
+	e.probedAt = now
 	if e.sentAt = now; e.waiting.IsZero() {
 		e.waiting = now
 	}
