@@ -14,7 +14,7 @@ const (
 	meshPause      = time.Second      // between looks at the book
 	meshDials      = 4                // at the same time
 	meshTimeout    = 20 * time.Second // of one of our own tries
-	contactFirst   = 30 * time.Second // pause after the first failure, doubled each time, an eighth more or less
+	contactFirst   = 48 * time.Second // pause after the first failure, doubled each time, an eighth more or less (Linux keeps a port for 30 s)
 	contactMost    = 10 * time.Minute
 	contactYield   = 3 * time.Second // the peer with the larger ID lets the other one try first
 	stunEvery      = 5 * time.Minute
