@@ -3,6 +3,7 @@ package api
 import (
 	"context"
 	"errors"
+	"slices"
 	"time"
 
 	"github.com/2xppg/xppg/kcptransport"
@@ -146,10 +147,9 @@ func (p *peer) waitDirect(ctx context.Context, d time.Duration) {
 	}
 }
 
-// relayed reports whether the peer is reached by way of relays.
+// relayed reports whether there are circuits to the peer.
 func (p *peer) relayed() bool {
-	info, ok := p.link.Path()
-	return ok && !info.Path.Direct() && info.State != kcptransport.PathSuspect
+	return slices.ContainsFunc(p.link.Paths(), func(i kcptransport.PathInfo) bool { return !i.Path.Direct() })
 }
 
 // retry says when to try something again.

@@ -31,7 +31,7 @@ type pair struct {
 
 // newPair builds the world and starts the public peer. In every second round
 // both homes use the same private addresses, as homes do.
-func newPair(t *testing.T, a, b place, round int) *pair {
+func newPair(t *testing.T, a, b place, round int, rendezvousFlags ...string) *pair {
 	t.Helper()
 	w := newWorld(t, realistic)
 	public := w.public("rendezvous", rendezvousAddr)
@@ -42,7 +42,7 @@ func newPair(t *testing.T, a, b place, round int) *pair {
 		inside = aliceInside
 	}
 	p.bob = w.home("bob", bobOutside, inside, b...)
-	r := w.xppg(public, "node", "--stun", "none", "--listen", "0.0.0.0:7337")
+	r := w.xppg(public, append([]string{"node", "--stun", "none", "--listen", "0.0.0.0:7337"}, rendezvousFlags...)...)
 	r.wantEvent("ready", startWithin)
 	return p
 }
@@ -124,7 +124,7 @@ func TestNoWay(t *testing.T) {
 	for _, timeout := range []time.Duration{4 * time.Second, pingTimeout} { // given up from outside, and by itself
 		t.Run(timeout.String(), func(t *testing.T) {
 			t.Parallel()
-			p := newPair(t, place{random}, place{random}, 0)
+			p := newPair(t, place{random}, place{random}, 0, "--relay=off")
 			_, id := p.startBob()
 			start := time.Now()
 			code, events := p.ping(id, timeout)
@@ -143,6 +143,20 @@ func TestNoWay(t *testing.T) {
 			}
 			t.Logf("after %v: %s", took.Round(time.Millisecond), said)
 		})
+	}
+}
+
+// TestRelayed: where no hole can be punched, packets go by way of the public
+// peer, which relays by itself because others have reached it. The link lives on
+// when punching has given up.
+func TestRelayed(t *testing.T) {
+	needLab(t)
+	p := newPair(t, place{random}, place{random}, 0)
+	_, id := p.startBob()
+	code, events := p.ping(id, pingTimeout)
+	last := events[len(events)-1]
+	if code != 1 || last.Path != "relay" || last.DirectAfter != nil || last.Received < 10 {
+		t.Errorf("exit code %d, %+v", code, last)
 	}
 }
 
