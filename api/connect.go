@@ -54,18 +54,14 @@ func (pg *Playground) Join(ctx context.Context, target string) (kcptransport.Pee
 
 // keepJoining joins a target again and again until it has succeeded once.
 func (pg *Playground) keepJoining(target string) {
-	for pause := joinRetryFirst; ; pause = min(2*pause, joinRetryMost) {
+	for wait := joinRetryFirst; ; wait = min(2*wait, joinRetryMost) {
 		_, err := pg.Join(pg.ctx, target)
 		if err == nil || pg.ctx.Err() != nil {
 			return
 		}
-		pg.note(kcptransport.PeerID{}, fmt.Errorf("join %s: %w (trying again in %s)", target, err, pause))
-		t := time.NewTimer(pause)
-		select {
-		case <-pg.ctx.Done():
-			t.Stop()
+		pg.note(kcptransport.PeerID{}, fmt.Errorf("join %s: %w (trying again in %s)", target, err, wait))
+		if !pause(pg.ctx, wait) {
 			return
-		case <-t.C:
 		}
 	}
 }
@@ -377,7 +373,7 @@ func (s *signals) joinIntroducer(c Contact) {
 // is asked again: the target may be about to join it.
 func (s *signals) ask(p *peer) {
 	s.wg.Go(func() {
-		for pause := askAgainFirst; s.ctx.Err() == nil; pause = min(2*pause, askAgainMost) {
+		for wait := askAgainFirst; s.ctx.Err() == nil; wait = min(2*wait, askAgainMost) {
 			err := s.askOnce(p)
 			if s.ctx.Err() != nil {
 				return
@@ -387,20 +383,13 @@ func (s *signals) ask(p *peer) {
 			if !errors.As(err, &refused) || refused.Code != relaymesh.RefusedUnknown {
 				return
 			}
-			t := time.NewTimer(pause)
-			select {
-			case <-s.ctx.Done():
-			case <-t.C:
-			}
-			t.Stop()
+			pause(s.ctx, wait)
 		}
 	})
 }
 
 func (s *signals) askOnce(p *peer) error {
-	ch, err := relaymesh.Introduce(s.ctx, relaymesh.OpenerFunc(func(ctx context.Context, kind string) (relaymesh.Stream, error) {
-		return p.open(ctx, kind)
-	}), s.target)
+	ch, err := relaymesh.Introduce(s.ctx, p.opener(), s.target)
 	if err != nil {
 		return err
 	}
@@ -432,28 +421,22 @@ func (s *signals) add(ch kcptransport.Signal) {
 
 // keepRelaying sets up circuits to the target, again and again until there is one: who relays may be heard of meanwhile.
 func (s *signals) keepRelaying() {
-	for pause := askAgainFirst; s.ctx.Err() == nil; pause = min(2*pause, askAgainMost) {
+	for wait := askAgainFirst; s.ctx.Err() == nil; wait = min(2*wait, askAgainMost) {
 		if len(s.pg.circuitsTo(s.target)) == 0 {
 			s.relays()
 		}
-		t := time.NewTimer(pause)
-		select {
-		case <-s.ctx.Done():
-		case <-t.C:
-		}
-		t.Stop()
+		pause(s.ctx, wait)
 	}
 }
 
 // relays sets up circuits to the target, so that there is a path as soon as the handshake is done.
 func (s *signals) relays() {
-	near := false
-	for _, p := range s.pg.introducersOf(s.target) {
-		near = true
+	near := s.pg.introducersOf(s.target)
+	for _, p := range near {
 		s.relay(p, nil)
 	}
 	for _, route := range s.pg.routesTo(s.target, 1) {
-		if p, err := s.pg.peer(route[0]); err == nil && (len(route) > 1 || !near) {
+		if p, err := s.pg.peer(route[0]); err == nil && (len(route) > 1 || len(near) == 0) {
 			s.relay(p, route[1:])
 		}
 	}

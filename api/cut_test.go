@@ -117,7 +117,7 @@ func TestCuts(t *testing.T) {
 	directOne := func(t *testing.T, w *world) (a, b *node) {
 		a, b, _ = w.relayed("port-restricted", "port-restricted", 1)
 		a.join(b.ID().String())
-		w.eventually("the path is direct", time.Second, func() bool { x, _ := a.PathTo(b.ID()); return x.Direct })
+		w.direct(a, b)
 		time.Sleep(time.Second)
 		return a, b
 	}

@@ -2,7 +2,6 @@ package api
 
 import (
 	"context"
-	"encoding/binary"
 	"errors"
 	"fmt"
 	"io"
@@ -14,6 +13,7 @@ import (
 
 	"github.com/2xppg/xppg/kcptransport"
 	"github.com/2xppg/xppg/punch"
+	"github.com/2xppg/xppg/stunclient"
 )
 
 const (
@@ -26,12 +26,11 @@ const (
 	dialBackEvery    = 5 * time.Minute // that a node in automatic mode has itself proven anew
 	dialBackRetry    = 30 * time.Second
 	dialBackHelpers  = 3 // peers that are asked in a row
-	stunHeader       = 20
-	stunTransaction  = 12
-	stunBinding      = 0x0001
-	stunMagicCookie  = 0x2112A442
 	maxDialBackWaits = 16
 )
+
+// dialBackToken is the STUN transaction ID of a packet that is to show that we can be reached.
+type dialBackToken = [12]byte
 
 // ErrNoThirdPeer is returned when no connected peer knows another one that has no link to us.
 var ErrNoThirdPeer = errors.New("api: no connected peer knows a third one that could test whether others reach us")
@@ -51,7 +50,7 @@ type dialBack struct {
 func (pg *Playground) reachableAt(ctx context.Context, addr netip.AddrPort) error {
 	ctx, cancel := context.WithTimeout(ctx, dialBackTimeout)
 	defer cancel()
-	var token [stunTransaction]byte
+	var token dialBackToken
 	if _, err := io.ReadFull(pg.random(), token[:]); err != nil {
 		return fmt.Errorf("api: reading random bytes: %w", err)
 	}
@@ -99,15 +98,12 @@ func (pg *Playground) reachableAt(ctx context.Context, addr netip.AddrPort) erro
 
 // dialedBack takes in a STUN request that may be the packet of a third peer. It runs on the endpoint's reader.
 func (pg *Playground) dialedBack(b []byte) {
-	if len(b) < stunHeader || binary.BigEndian.Uint16(b) != stunBinding {
+	token, ok := stunclient.RequestID(b)
+	if !ok {
 		return
 	}
 	pg.mu.Lock()
 	defer pg.mu.Unlock()
-	if len(pg.dialBacks) == 0 {
-		return
-	}
-	token := [stunTransaction]byte(b[stunHeader-stunTransaction : stunHeader])
 	if came := pg.dialBacks[token]; came != nil {
 		close(came)
 		delete(pg.dialBacks, token)
@@ -118,17 +114,17 @@ func (pg *Playground) dialedBack(b []byte) {
 func (pg *Playground) answerDialBack(m *Message) error {
 	var d dialBack
 	var addr netip.AddrPort
-	if err := m.Decode(&d); err != nil || addr.UnmarshalBinary(d.Addr) != nil || len(d.Token) != stunTransaction {
+	if err := m.Decode(&d); err != nil || addr.UnmarshalBinary(d.Addr) != nil || len(d.Token) != len(dialBackToken{}) {
 		return m.ReplyError(errors.New("malformed"))
 	}
 	ip := addr.Addr()
 	switch {
-	case !ip.IsValid() || addr.Port() == 0 || ip.IsMulticast() || ip.IsUnspecified() || punch.Private(ip) || ip.IsLoopback():
+	case !ip.IsValid() || addr.Port() == 0 || ip.IsMulticast() || ip.IsUnspecified() || punch.Private(ip):
 		return m.ReplyError(errors.New("that address is not one at which the public reaches anybody"))
 	case !pg.dialBackLimit.Allow():
 		return m.ReplyError(errors.New("too many requests"))
 	case d.Final:
-		pg.wg.Go(func() { pg.knock(addr, [stunTransaction]byte(d.Token)) })
+		pg.wg.Go(func() { pg.knock(addr, dialBackToken(d.Token)) })
 		return m.Reply(true)
 	case !pg.seenAt(m.From, ip):
 		return m.ReplyError(errors.New("that is not the address you come from"))
@@ -178,20 +174,11 @@ func (pg *Playground) thirdPeer(id kcptransport.PeerID) (kcptransport.PeerID, bo
 }
 
 // knock sends a few STUN requests with a given transaction ID (RFC 8489 section 5).
-func (pg *Playground) knock(addr netip.AddrPort, token [stunTransaction]byte) {
-	b := make([]byte, 0, stunHeader)
-	b = binary.BigEndian.AppendUint16(b, stunBinding)
-	b = binary.BigEndian.AppendUint16(b, 0) // no attributes
-	b = append(binary.BigEndian.AppendUint32(b, stunMagicCookie), token[:]...)
+func (pg *Playground) knock(addr netip.AddrPort, token dialBackToken) {
+	b := stunclient.Request(token)
 	for i := range dialBackPackets {
-		if i > 0 {
-			t := time.NewTimer(dialBackPause)
-			select {
-			case <-t.C:
-			case <-pg.ctx.Done():
-				t.Stop()
-				return
-			}
+		if i > 0 && !pause(pg.ctx, dialBackPause) {
+			return
 		}
 		_ = pg.ep.WriteTo(b, addr) // lost, as any packet may be
 	}
@@ -203,11 +190,11 @@ func (pg *Playground) proveReachable() {
 		return
 	}
 	for {
-		pause := dialBackRetry
+		wait := dialBackRetry
 		for _, addr := range pg.publicAddrs() {
 			err := pg.reachableAt(pg.ctx, addr)
 			if err == nil {
-				pause = dialBackEvery
+				wait = dialBackEvery
 				if !pg.reachable.Swap(true) {
 					pg.wakeMesh()
 				}
@@ -217,7 +204,7 @@ func (pg *Playground) proveReachable() {
 				pg.wakeMesh()
 			}
 		}
-		t := time.NewTimer(pause)
+		t := time.NewTimer(wait)
 		select {
 		case <-pg.ctx.Done():
 			t.Stop()
@@ -232,7 +219,7 @@ func (pg *Playground) proveReachable() {
 // publicAddrs returns those of our addresses that others may reach, if anything.
 func (pg *Playground) publicAddrs() (out []netip.AddrPort) {
 	for _, a := range pg.Addrs() {
-		if ip := a.Addr(); !punch.Private(ip) && !ip.IsLoopback() && !ip.IsLinkLocalUnicast() && len(out) < 4 {
+		if !punch.Private(a.Addr()) && len(out) < 4 {
 			out = append(out, a)
 		}
 	}

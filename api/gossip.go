@@ -28,8 +28,6 @@ func (p *peer) tellPeers(ctx context.Context) {
 	stop := context.AfterFunc(ctx, func() { s.Reset(codeClosed) })
 	defer stop()
 	p.tell(p.pg.knownPeers()...)
-	pause := time.NewTimer(0)
-	defer pause.Stop()
 	for {
 		select {
 		case <-ctx.Done():
@@ -41,11 +39,8 @@ func (p *peer) tellPeers(ctx context.Context) {
 				return
 			}
 		}
-		pause.Reset(gossipEvery)
-		select {
-		case <-ctx.Done():
+		if !pause(ctx, gossipEvery) {
 			return
-		case <-pause.C:
 		}
 	}
 }

@@ -55,12 +55,8 @@ func (pg *Playground) mesh() {
 			next = renew
 		}
 		// Looking at most once a pause gathers what changes together.
-		pause := time.NewTimer(meshPause)
-		select {
-		case <-pg.ctx.Done():
-			pause.Stop()
+		if !pause(pg.ctx, meshPause) {
 			return
-		case <-pause.C:
 		}
 		timer.Reset(max(0, time.Until(next)))
 	}

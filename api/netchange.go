@@ -1,6 +1,7 @@
 package api
 
 import (
+	"context"
 	"net/netip"
 	"time"
 
@@ -80,6 +81,18 @@ func (pg *Playground) observe(p *peer) {
 		at = info.Path.Addr
 	}
 	pg.gather.Observe(p.id, at, info.Observed)
+}
+
+// pause waits for d and reports whether ctx lasted so long.
+func pause(ctx context.Context, d time.Duration) bool {
+	t := time.NewTimer(d)
+	defer t.Stop()
+	select {
+	case <-t.C:
+		return true
+	case <-ctx.Done():
+		return false
+	}
 }
 
 // wake leaves a token in c, which holds one, if there is none.

@@ -2,7 +2,6 @@ package api
 
 import (
 	"context"
-	"errors"
 	"slices"
 	"time"
 
@@ -45,18 +44,21 @@ func (p *peer) keepPaths(ctx context.Context) {
 		next := time.Duration(0)
 		if staying, _ := p.circuits(); len(staying) < p.wantCircuits(info, ok) {
 			if circuits.due(now) {
-				_, err := p.pg.relayTo(ctx, p.id)
-				circuits.result(err, time.Now(), circuitRetry, circuitRetryMost)
+				if _, err := p.pg.relayTo(ctx, p.id); err == nil {
+					circuits = retry{at: time.Now()}
+				} else {
+					circuits.failed(time.Now(), circuitRetry, circuitRetryMost)
+				}
 			}
 			next = soonest(next, circuits.wait())
 		}
 		next = soonest(next, p.leaveMoving(ok && info.Path.Direct(), now))
 		if ok && !info.Path.Direct() {
 			if punches.at.IsZero() { // the first try began with the link
-				punches.result(errRelayed, now, punchRetry, punchRetryMost)
+				punches.failed(now, punchRetry, punchRetryMost)
 			}
 			if punches.due(now) {
-				punches.result(errRelayed, now, punchRetry, punchRetryMost)
+				punches.failed(now, punchRetry, punchRetryMost) // unless there is a direct path soon
 				p.punchAgain(ctx)
 			}
 			next = soonest(next, punches.wait())
@@ -102,8 +104,6 @@ func (p *peer) leaveMoving(direct bool, now time.Time) time.Duration {
 	return 0
 }
 
-var errRelayed = errors.New("there is no direct path")
-
 // wantCircuits returns how many circuits to the peer to keep: a second one where the first one is in use, none where no NAT and
 // no cable is between us.
 func (p *peer) wantCircuits(info kcptransport.PathInfo, ok bool) int {
@@ -112,7 +112,7 @@ func (p *peer) wantCircuits(info kcptransport.PathInfo, ok bool) int {
 		return 1
 	case !info.Path.Direct():
 		return maxWarm
-	case info.Path.Carried(), punch.Private(info.Path.Addr.Addr()), info.Path.Addr.Addr().IsLoopback():
+	case info.Path.Carried(), punch.Private(info.Path.Addr.Addr()):
 		return 0
 	}
 	return 1
@@ -160,12 +160,8 @@ type retry struct {
 
 func (r *retry) due(now time.Time) bool { return !now.Before(r.at) }
 
-// result notes how a try went.
-func (r *retry) result(err error, now time.Time, first, most time.Duration) {
-	if err == nil {
-		*r = retry{at: now}
-		return
-	}
+// failed notes a try that failed.
+func (r *retry) failed(now time.Time, first, most time.Duration) {
 	r.at = now.Add(min(first<<min(r.fails, 16), most))
 	r.fails++
 }

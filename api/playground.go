@@ -59,7 +59,7 @@ type Playground struct {
 	changed  time.Time                       // when our network last did
 	troubles map[*kcptransport.Link]bool     // whose peers are looked for: see meetAgain
 
-	dialBacks map[[stunTransaction]byte]chan struct{} // tests of reachability that go on
+	dialBacks map[dialBackToken]chan struct{} // tests of reachability that go on
 
 	dialBackLimit *rate.Limiter
 	proveWake     chan struct{}
@@ -124,7 +124,7 @@ func Start(ctx context.Context, cfg Config) (*Playground, error) {
 		circuits:      map[kcptransport.PeerID][]heldCircuit{},
 		relaying:      map[[2]kcptransport.PeerID]bool{},
 		troubles:      map[*kcptransport.Link]bool{},
-		dialBacks:     map[[stunTransaction]byte]chan struct{}{},
+		dialBacks:     map[dialBackToken]chan struct{}{},
 		dialBackLimit: newDialBackLimit(),
 		proveWake:     make(chan struct{}, 1),
 		heldWake:      make(chan struct{}, 1),

@@ -21,6 +21,11 @@ func priorityOf(kind string) kcptransport.Priority {
 	return kcptransport.PriorityNormal
 }
 
+// opener is p.open for package relaymesh.
+func (p *peer) opener() relaymesh.Opener {
+	return relaymesh.OpenerFunc(func(ctx context.Context, kind string) (relaymesh.Stream, error) { return p.open(ctx, kind) })
+}
+
 // open opens a stream with the priority of its kind.
 func (p *peer) open(ctx context.Context, kind string) (*kcptransport.Stream, error) {
 	s, err := p.link.OpenStream(ctx, kind)

@@ -158,8 +158,7 @@ func (pg *Playground) openCircuit(ctx context.Context, relay *peer, target kcptr
 	}
 	ctx, cancel := context.WithTimeout(ctx, circuitTimeout)
 	defer cancel()
-	opener := relaymesh.OpenerFunc(func(ctx context.Context, kind string) (relaymesh.Stream, error) { return relay.open(ctx, kind) })
-	wire, err := relaymesh.OpenCircuit(ctx, opener, target, path.Label(), route...)
+	wire, err := relaymesh.OpenCircuit(ctx, relay.opener(), target, path.Label(), route...)
 	if err != nil {
 		path.Close()
 		return nil, err
@@ -226,28 +225,24 @@ func (pg *Playground) hold(ctx context.Context, c heldCircuit) {
 	}()
 	moving := c.wire.Moving()
 	for ctx.Err() == nil {
+		var done <-chan struct{}
+		var unused <-chan time.Time
 		if link := pg.ep.Link(peer); link != nil {
-			select {
-			case <-ctx.Done():
-			case <-link.Done():
-			case <-moving:
-				moving = nil
-				pg.wakePaths(peer)
-			}
-			continue
+			done = link.Done()
+		} else {
+			unused = time.After(circuitUnused)
 		}
-		unused := time.NewTimer(circuitUnused)
 		select {
 		case <-ctx.Done():
+		case <-done:
 		case <-moving:
 			moving = nil
 			pg.wakePaths(peer)
-		case <-unused.C:
+		case <-unused:
 			if pg.ep.Link(peer) == nil {
 				cancel()
 			}
 		}
-		unused.Stop()
 	}
 	c.wire.Close()
 	<-ended

@@ -24,6 +24,12 @@ func (w *world) relayed(natA, natB string, n int) (a, b *node, rs []*node) {
 	return a, b, rs
 }
 
+// direct waits until the path from a to b is direct, for a second at most.
+func (w *world) direct(a, b *node) {
+	w.t.Helper()
+	w.eventually("the path is direct", time.Second, func() bool { x, _ := a.PathTo(b.ID()); return x.Direct })
+}
+
 func (n *node) pathsTo(o *node) (names []string) {
 	n.mu.Lock()
 	defer n.mu.Unlock()
@@ -89,7 +95,7 @@ func TestAlwaysAPath(t *testing.T) {
 	inWorld(t, func(t *testing.T, w *world) {
 		a, b, rs := w.relayed("port-restricted", "port-restricted", 2)
 		a.join(b.ID().String())
-		w.eventually("the path is direct", time.Second, func() bool { x, _ := a.PathTo(b.ID()); return x.Direct })
+		w.direct(a, b)
 		time.Sleep(2 * time.Second)
 		send := func(text string, limit time.Duration) {
 			t.Helper()

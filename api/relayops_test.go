@@ -78,7 +78,7 @@ func TestDrainOfAllSpareCircuits(t *testing.T) {
 	inWorld(t, func(t *testing.T, w *world) {
 		a, b, rs := w.relayed("port-restricted", "port-restricted", 6)
 		a.join(b.ID().String())
-		w.eventually("the path is direct", time.Second, func() bool { x, _ := a.PathTo(b.ID()); return x.Direct })
+		w.direct(a, b)
 		time.Sleep(3 * time.Second)
 		used := map[kcptransport.PeerID]bool{}
 		for _, c := range a.circuitsTo(b.ID()) {

@@ -20,7 +20,7 @@ const (
 // IPv4 and 44 for IPv6, and 8 more with FINGERPRINT, which it has if the request had. With the headers of IP and UDP
 // the factor is at most 1.4, of no use to who forges source addresses.
 func Respond(b []byte, from netip.AddrPort) []byte {
-	if !IsSTUN(b) || messageType(b) != stun.BindingRequest {
+	if _, ok := RequestID(b); !ok {
 		return nil
 	}
 	if !from.Addr().IsValid() || from.Port() == 0 {
@@ -42,6 +42,23 @@ func Respond(b []byte, from netip.AddrPort) []byte {
 		answer = appendFingerprint(answer)
 	}
 	return setLength(answer)
+}
+
+// Request returns a Binding request without attributes, whose transaction ID the caller has chosen. It is for who does not wait for
+// an answer: a peer that was told the ID knows by [RequestID] what has come.
+func Request(id [stun.TransactionIDSize]byte) []byte {
+	request := make([]byte, headerSize)
+	binary.BigEndian.PutUint32(request[4:], magicCookie)
+	copy(request[8:], id[:])
+	return setType(request, stun.BindingRequest)
+}
+
+// RequestID returns the transaction ID of a Binding request, false for everything else.
+func RequestID(b []byte) (id [stun.TransactionIDSize]byte, ok bool) {
+	if !IsSTUN(b) || messageType(b) != stun.BindingRequest {
+		return id, false
+	}
+	return idOf(b), true
 }
 
 // knownInRequest lists what may be ignored: a server that asks nobody for credentials need not look at them. The

@@ -193,3 +193,21 @@ func BenchmarkRespond(b *testing.B) {
 		Respond(r, mapped)
 	}
 }
+
+// A request with a chosen ID is one that servers answer, and is known by its ID; its answer is no request.
+func TestRequestID(t *testing.T) {
+	id := [12]byte{1, 2, 3, 11: 4}
+	b := Request(id)
+	if got, ok := RequestID(b); !ok || got != id || len(b) != headerSize {
+		t.Errorf("the ID of %x is %x, %v", b, got, ok)
+	}
+	answer := Respond(b, netip.MustParseAddrPort("192.0.2.1:1"))
+	if _, ok := RequestID(answer); ok || idOf(answer) != transactionID(id) {
+		t.Errorf("the answer is %x", answer)
+	}
+	for _, b := range [][]byte{nil, b[:headerSize-1], make([]byte, headerSize)} {
+		if _, ok := RequestID(b); ok {
+			t.Errorf("%x has an ID", b)
+		}
+	}
+}
