@@ -74,7 +74,7 @@ func (h *hop) show(t *pathTable) {
 	}
 	if t.inUse != nil && t.inUse.path.Direct() {
 		v.addr = t.inUse.path.Addr
-	} else if e := t.bestDirect(); e != nil {
+	} else if e := t.best(func(e *pathEntry) bool { return e.path.Direct() }); e != nil {
 		v.addr = e.path.Addr
 	}
 	if old := h.view.Load(); old == nil || old.addr != v.addr || !slices.Equal(old.known, v.known) {

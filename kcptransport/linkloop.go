@@ -409,8 +409,8 @@ func (k *linkLoop) met(now time.Time, m sessionMessage) {
 	again := k.paths.inUse != nil
 	switch {
 	case again && m.relayed:
-		if k.ep.cfg.OnMet != nil && !k.paths.inUse.path.Direct() { // both know where the other one is now
-			k.ready = append(k.ready, func() { k.ep.callbacks.Go(func() { k.ep.cfg.OnMet(k.link) }) })
+		if !k.paths.inUse.path.Direct() { // both know where the other one is now
+			k.tellMet()
 		}
 		return
 	case again && m.signal == nil:
@@ -427,9 +427,14 @@ func (k *linkLoop) met(now time.Time, m sessionMessage) {
 	k.quietUntil = time.Time{}
 	if k.ep.cfg.OnMet != nil {
 		k.quiet(now, now.Add(quietMeeting))
-		k.ready = append(k.ready, func() { // when the link shows that its path is in doubt
-			k.ep.callbacks.Go(func() { k.ep.cfg.OnMet(k.link) })
-		})
+	}
+	k.tellMet()
+}
+
+// tellMet has OnMet called when the link shows what has come of it.
+func (k *linkLoop) tellMet() {
+	if k.ep.cfg.OnMet != nil {
+		k.ready = append(k.ready, func() { k.ep.callbacks.Go(func() { k.ep.cfg.OnMet(k.link) }) })
 	}
 }
 
@@ -526,7 +531,7 @@ func (k *linkLoop) frame(now time.Time, f frame, path Path, size int, out *outBa
 		k.paths.answered(now, path, f.token, f.observed, size)
 	case frameKCP:
 		burst := carriesData(f.data)
-		k.paths.acked = k.paths.acked || carriesAck(f.data)
+		k.paths.acked = k.paths.acked || len(k.circuits) > 0 && carriesAck(f.data) // otherwise it makes no difference
 		if err := k.mux.input(now, f.data); err != nil {
 			k.stats.PacketsRefused++
 		}

@@ -40,14 +40,19 @@ func (w *packetWriter) send(frames []byte, path Path, asks bool) []byte {
 
 // push sends a packet that was sealed in the batch's space.
 func (w *packetWriter) push(b []byte, path Path, asks bool) {
-	size := len(b)
+	w.k.paths.sent(w.now, path, asks, w.put(b, path))
+}
+
+// put adds a packet that was made in the batch's space to the batch and returns its size.
+func (w *packetWriter) put(b []byte, path Path) int {
+	if path.Direct() {
+		w.out.push(b, path.Addr)
+		return len(b)
+	}
 	if c := w.k.circuit(path); c != nil {
 		w.out.pushRelayed(b, c)
-		size += relayPrefix
-	} else if path.Direct() {
-		w.out.push(b, path.Addr)
 	}
-	w.k.paths.sent(w.now, path, asks, size)
+	return relayPrefix + len(b)
 }
 
 // sendTwice is send by a path in doubt, and by another one as well: the peer takes what comes first.
@@ -74,12 +79,8 @@ func (w *packetWriter) confirmSessions() {
 		}
 		switch {
 		case s.finish == nil || !ok:
-		case path.IsValid() && path.Direct():
-			w.raw(s.finish, path)
 		case path.IsValid():
-			if c := w.k.circuit(path); c != nil {
-				_ = c.Send(s.finish) // lost, as any packet may be
-			}
+			w.raw(s.finish, path)
 		default:
 			_ = w.k.signal.Send(s.finish) // lost, as any packet may be
 		}
@@ -96,7 +97,7 @@ func (w *packetWriter) raw(b []byte, path Path) {
 	if w.out.full() {
 		w.out.flush(w.k.ep.cfg.Conn)
 	}
-	w.out.push(append(w.out.space(), b...), path.Addr)
+	w.put(append(w.out.space(), b...), path)
 }
 
 // control sends the answers of this turn and the given probes, those of one path in one packet. What answers a packet of
@@ -181,12 +182,14 @@ func (w *packetWriter) data() {
 	k := w.k
 	path, ok := k.paths.current()
 	spare := k.paths.spareInDoubt()
-	keep := spare == nil && k.resendAt.IsZero() && k.paths.spare() != nil
-	if at, ok := k.mux.oldestFlight(); ok && keep {
-		k.recent.acked(at.Add(-k.paths.rtt())) // the peer may wait for an acknowledgement that was sent shortly before
-	}
 	if !ok || spare == nil && (k.paths.leaving() || k.paths.moving()) {
 		return
+	}
+	keep := len(k.circuits) > 0 && spare == nil && k.resendAt.IsZero() && k.paths.spare() != nil
+	if keep {
+		if at, ok := k.mux.oldestFlight(); ok {
+			k.recent.acked(at.Add(-k.paths.rtt())) // the peer may wait for an acknowledgement that was sent shortly before
+		}
 	}
 	sent := 0
 	for ; sent < maxTurnPackets; sent++ {

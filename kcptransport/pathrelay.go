@@ -50,37 +50,40 @@ func (t *pathTable) closed(now time.Time, p Path) {
 	t.paths = slices.DeleteFunc(t.paths, func(other *pathEntry) bool { return other == e })
 	t.dirty = true
 	if e == t.inUse {
-		t.inUse = nil
-		t.forgetAsking()
 		t.heardAt = now // the peer has from now on time to be found otherwise
-		t.choose(now)
+		t.lose(now)
 	}
+}
+
+// lose goes over to another path, if there is one, from the one in use, which has left the table.
+func (t *pathTable) lose(now time.Time) {
+	t.inUse = nil
+	t.forgetAsking()
+	t.choose(now)
 }
 
 // forgetFailing takes the direct paths out on which an answer is missing, and goes over to a circuit.
 func (t *pathTable) forgetFailing(now time.Time) {
+	failing := func(e *pathEntry) bool { return e.path.Direct() && !e.suspect.IsZero() }
 	n := len(t.paths)
-	t.paths = slices.DeleteFunc(t.paths, func(e *pathEntry) bool { return e.path.Direct() && !e.suspect.IsZero() })
-	if len(t.paths) == n {
-		return
-	}
-	t.dirty = true
-	if t.inUse != nil && t.inUse.path.Direct() && !t.inUse.suspect.IsZero() {
-		t.inUse = nil
-		t.forgetAsking()
-		t.choose(now)
+	t.paths = slices.DeleteFunc(t.paths, failing)
+	t.dirty = t.dirty || len(t.paths) < n
+	if t.inUse != nil && failing(t.inUse) {
+		t.lose(now)
 	}
 }
 
 // spare returns the best circuit that works and is not in use, nil when there is none. It costs nothing while it is not
 // needed: what keeps its hops alive are the links they belong to.
 func (t *pathTable) spare() *pathEntry {
+	return t.best(func(e *pathEntry) bool { return !e.path.Direct() && e != t.inUse && e.suspect.IsZero() })
+}
+
+// best returns the best of the paths that were validated and are wanted, nil when there is none.
+func (t *pathTable) best(wanted func(*pathEntry) bool) *pathEntry {
 	var best *pathEntry
 	for _, e := range t.paths {
-		if e.path.Direct() || e == t.inUse || e.validated.IsZero() || !e.suspect.IsZero() {
-			continue
-		}
-		if best == nil || comparePaths(e.pathView(t, true), best.pathView(t, true)) < 0 {
+		if !e.validated.IsZero() && wanted(e) && (best == nil || comparePaths(e.pathView(t, true), best.pathView(t, true)) < 0) {
 			best = e
 		}
 	}
@@ -132,7 +135,14 @@ func (t *pathTable) deaf(p Path) bool {
 
 // notHeard is called when the peer says that it hears nothing of what we send.
 func (t *pathTable) notHeard(now time.Time) {
-	if t.inUse != nil && t.spare() != nil && now.Sub(t.doubted) >= doubtPause {
+	if t.inUse != nil && t.spare() != nil {
+		t.doubtInUse(now)
+	}
+}
+
+// doubtInUse doubts the path in use because of what the peer does, but not again and again.
+func (t *pathTable) doubtInUse(now time.Time) {
+	if now.Sub(t.doubted) >= doubtPause {
 		t.doubted = now
 		t.doubt(now, now, t.inUse, ReasonMoved)
 	}
@@ -141,12 +151,9 @@ func (t *pathTable) notHeard(now time.Time) {
 // heardElsewhere is called when the peer sends data on a path that worked before and is not in use. If one of the two is a
 // circuit and the other is none, the peer has perhaps left the path in use because it does not work for it.
 func (t *pathTable) heardElsewhere(now time.Time, e *pathEntry) {
-	old := t.inUse
-	if old == nil || e.path.Direct() == old.path.Direct() || now.Sub(t.doubted) < doubtPause || now.Sub(old.heardAt) < old.srtt {
-		return
+	if old := t.inUse; old != nil && e.path.Direct() != old.path.Direct() && now.Sub(old.heardAt) >= old.srtt {
+		t.doubtInUse(now)
 	}
-	t.doubted = now
-	t.doubt(now, now, old, ReasonMoved)
 }
 
 // left records that the path in use was left for a circuit, as it failed.
@@ -162,16 +169,4 @@ func (e *pathEntry) steady(now time.Time) {
 	if e.leaves > 0 && !e.suspect.IsZero() {
 		e.steadyAt = now.Add(min(probation<<min(e.leaves-1, 10), maxProbation))
 	}
-}
-
-// bestDirect returns the best direct path that was validated.
-func (t *pathTable) bestDirect() *pathEntry {
-	var best *pathEntry
-	for _, e := range t.paths {
-		if e.path.Direct() && !e.validated.IsZero() &&
-			(best == nil || comparePaths(e.pathView(t, true), best.pathView(t, true)) < 0) {
-			best = e
-		}
-	}
-	return best
 }

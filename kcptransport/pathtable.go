@@ -242,7 +242,8 @@ func (e *pathEntry) worth(other *pathEntry) int {
 func (t *pathTable) heard(now time.Time, p Path, burst bool, size int) {
 	t.heardAt = now
 	t.forgetAsking()
-	defer func() { t.acked = false }()
+	acked := t.acked
+	t.acked = false
 	e := t.inUse
 	if e == nil || e.path != p {
 		e = t.find(p)
@@ -268,7 +269,7 @@ func (t *pathTable) heard(now time.Time, p Path, burst bool, size int) {
 		}
 	}
 	e.heardAt = now
-	if acked := t.acked; acked || !e.owed || !t.strict() {
+	if acked || !e.owed || !t.strict() {
 		e.waiting, e.owed = time.Time{}, false
 	}
 	e.counts.PacketsReceived++

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"slices"
 	"sync"
 	"time"
 
@@ -153,11 +154,8 @@ func ReadOffer(s Stream) (*Offer, error) {
 		s.Close()
 		return nil, fmt.Errorf("relaymesh: being offered a circuit: %w", err)
 	}
-	via := make([]kcptransport.PeerID, 0, len(o.relays))
-	for i := range o.relays {
-		via = append(via, o.relays[len(o.relays)-1-i])
-	}
-	return &Offer{Circuit{Peer: o.origin, Label: o.label, Via: via, Limits: o.limits, stream: s, moving: make(chan struct{})}}, nil
+	slices.Reverse(o.relays)
+	return &Offer{Circuit{Peer: o.origin, Label: o.label, Via: o.relays, Limits: o.limits, stream: s, moving: make(chan struct{})}}, nil
 }
 
 // Accept takes the offer. label is what the relay is to put on packets for us.

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"maps"
 	"math"
 	"os"
 	"sync"
@@ -97,10 +98,7 @@ func (i *Introducer) Stats() IntroducerStats {
 	defer i.mu.Unlock()
 	s := i.stats
 	s.Active, s.Bytes = i.quota.active, i.bytes.Load()
-	s.Refused = make(map[RefuseCode]uint64, len(i.stats.Refused))
-	for code, n := range i.stats.Refused {
-		s.Refused[code] = n
-	}
+	s.Refused = maps.Clone(i.stats.Refused)
 	return s
 }
 

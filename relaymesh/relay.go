@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"maps"
 	"math"
 	"net/netip"
 	"slices"
@@ -74,10 +75,7 @@ func (r *Relay) Stats() RelayStats {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	s := r.stats
-	s.Refused = make(map[RefuseCode]uint64, len(r.stats.Refused))
-	for code, n := range r.stats.Refused {
-		s.Refused[code] = n
-	}
+	s.Refused = maps.Clone(r.stats.Refused)
 	return s
 }
 
