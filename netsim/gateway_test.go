@@ -4,7 +4,6 @@ import (
 	"fmt"
 	"math/rand/v2"
 	"net/netip"
-	"runtime"
 	"sync"
 	"testing"
 	"time"
@@ -182,7 +181,6 @@ func TestGatewayOfAHost(t *testing.T) {
 // One seed gives one history with gateways, too, though their programs are many
 // goroutines.
 func TestGatewaysAreReproducible(t *testing.T) {
-	defer runtime.GOMAXPROCS(runtime.GOMAXPROCS(0))
 	story := func() (digest uint64) {
 		inBubbleHome(t, Presets["linux-random"], Gateway{NATPMP: true, PCP: true, UPnP: 2}, func(_ *testing.T, w *gatewayWorld) {
 			var all sync.WaitGroup
@@ -199,13 +197,7 @@ func TestGatewaysAreReproducible(t *testing.T) {
 		})
 		return digest
 	}
-	want := story()
-	for i := range 20 {
-		runtime.GOMAXPROCS(1 + i%2)
-		if got := story(); got != want {
-			t.Fatalf("run %d: digest %x, before it was %x", i, got, want)
-		}
-	}
+	sameEachTime(t, 20, story)
 }
 
 // Whatever is sent to a gateway, it answers with something of the protocol, or not at

@@ -58,6 +58,19 @@ type bodyReader struct {
 	err error
 }
 
+// firstFrame begins to read the first frame of a stream, behind its version.
+func firstFrame(frame []byte, want frameType) (bodyReader, error) {
+	t, body := splitFrame(frame)
+	r := bodyReader{b: body}
+	if t != want {
+		return r, fmt.Errorf("the stream starts with a frame of type %d instead of %d", t, want)
+	}
+	if r.take(1)[0] != version || r.err != nil {
+		return r, errVersion
+	}
+	return r, nil
+}
+
 func (r *bodyReader) take(n int) []byte {
 	if len(r.b) < n {
 		r.err = errCut
@@ -119,13 +132,9 @@ func (a ask) frame() []byte {
 
 // parseAsk reads what from asks the relay self for. The route it returns has no loop.
 func parseAsk(frame []byte, self, from kcptransport.PeerID) (ask, error) {
-	t, body := splitFrame(frame)
-	r := bodyReader{b: body}
-	if t != frameAsk {
-		return ask{}, fmt.Errorf("the stream starts with a frame of type %d instead of %d", t, frameAsk)
-	}
-	if r.take(1)[0] != version || r.err != nil {
-		return ask{}, errVersion
+	r, err := firstFrame(frame, frameAsk)
+	if err != nil {
+		return ask{}, err
 	}
 	a := ask{target: r.id(), label: r.uint32()}
 	a.passed = r.ids(MaxHops)
@@ -164,13 +173,9 @@ func (o offer) frame() []byte {
 }
 
 func parseOffer(frame []byte) (offer, error) {
-	t, body := splitFrame(frame)
-	r := bodyReader{b: body}
-	if t != frameOffered {
-		return offer{}, fmt.Errorf("the stream starts with a frame of type %d instead of %d", t, frameOffered)
-	}
-	if r.take(1)[0] != version || r.err != nil {
-		return offer{}, errVersion
+	r, err := firstFrame(frame, frameOffered)
+	if err != nil {
+		return offer{}, err
 	}
 	o := offer{origin: r.id(), label: r.uint32(), limits: r.limits()}
 	o.relays = r.ids(MaxHops)
