@@ -126,9 +126,6 @@ func (e *Endpoint) NewCircuit(peer PeerID, via *Link) (*Circuit, error) {
 // Label returns what the first relay has to put on packets for us.
 func (c *Circuit) Label() uint32 { return c.label }
 
-// Peer returns who is at the other end.
-func (c *Circuit) Peer() PeerID { return c.peer }
-
 // Path returns the circuit as a path: the address is that of the first relay when the circuit was made.
 func (c *Circuit) Path() Path { return Path{Addr: c.addr, Circuit: c.label} }
 
