@@ -432,25 +432,36 @@ func (s *signals) keepRelaying() {
 // relays sets up circuits to the target, so that there is a path as soon as the handshake is done.
 func (s *signals) relays() {
 	near := s.pg.introducersOf(s.target)
-	for _, p := range near {
-		s.relay(p, nil)
-	}
+	begins := map[kcptransport.PeerID]bool{}
 	for _, route := range s.pg.routesTo(s.target, 1) {
 		if p, err := s.pg.peer(route[0]); err == nil && (len(route) > 1 || len(near) == 0) {
-			s.relay(p, route[1:])
+			begins[p.id] = true
+			s.relay(p, route[1:], nil) // what is known of p may be old
+		}
+	}
+	for _, p := range near {
+		if !begins[p.id] {
+			s.relay(p, nil)
 		}
 	}
 }
 
-// relay sets up a circuit that begins at p. The handshake takes it as well where no introducer can carry it.
-func (s *signals) relay(p *peer, route []kcptransport.PeerID) {
+// relay sets up a circuit that begins at p, by the first of the routes from there that works: only one at a time can. The
+// handshake takes it as well where no introducer can carry it.
+func (s *signals) relay(p *peer, routes ...[]kcptransport.PeerID) {
 	if len(s.pg.circuitsTo(s.target)) >= maxWarm {
 		return
 	}
 	s.wg.Go(func() {
-		c, err := s.pg.openCircuit(s.ctx, p, s.target, route)
-		if err == nil && len(route) > 0 {
-			s.add(c)
+		for _, route := range routes {
+			c, err := s.pg.openCircuit(s.ctx, p, s.target, route)
+			if err != nil {
+				continue
+			}
+			if len(route) > 0 {
+				s.add(c)
+			}
+			return
 		}
 	})
 }
