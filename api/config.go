@@ -37,10 +37,17 @@ type Config struct {
 	// blocked where they are. Default: none. A server that ends TLS may stand before ListenWS.
 	ListenTCP, ListenWS string
 
+	// URLs are where others find those listeners, if they cannot tell by themselves: tcp://host:port, or wss://host/path of a
+	// server that ends TLS. Default: this node's addresses with the ports of the listeners. Peers are told at most 4.
+	URLs []string
+
+	// ListenStream opens a listener at a TCP address. Default: a net.ListenConfig.
+	ListenStream func(addr string) (net.Listener, error)
+
 	// Conn is the socket to use instead of a new one; the playground owns it.
 	Conn kcptransport.PacketConn
 
-	// DialTCP opens the TCP connections of [Playground.Join] to a URL. Default: a net.Dialer.
+	// DialTCP opens TCP connections to who is told by a URL: see [Playground.Join]. Default: a net.Dialer.
 	DialTCP func(ctx context.Context, network, addr string) (net.Conn, error)
 
 	// SpareSocket opens another IPv4 socket at the same interface as Conn, to test the NAT with:
@@ -131,6 +138,14 @@ func (c Config) withDefaults() (Config, error) {
 	for _, t := range c.Join {
 		if _, err := parseTarget(t); err != nil {
 			return c, err
+		}
+	}
+	if len(c.URLs) > maxURLs {
+		return c, fmt.Errorf("api: %d URLs, at most %d can be told", len(c.URLs), maxURLs)
+	}
+	for _, u := range c.URLs {
+		if err := checkToldURL(u); err != nil {
+			return c, fmt.Errorf("api: %w", err)
 		}
 	}
 	if c.Identity == nil {

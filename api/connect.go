@@ -46,8 +46,8 @@ func (pg *Playground) Join(ctx context.Context, target string) (kcptransport.Pee
 	if err := t.resolve(ctx); err != nil {
 		return kcptransport.PeerID{}, err
 	}
-	if err := pg.connect(ctx, &t); err != nil {
-		return kcptransport.PeerID{}, err
+	if t.url != "" {
+		return pg.joinURL(ctx, t.url)
 	}
 	return pg.reach(ctx, t.ticket)
 }
@@ -80,10 +80,18 @@ func (pg *Playground) reach(ctx context.Context, t Ticket) (kcptransport.PeerID,
 	defer wg.Wait()
 	defer cancel()
 
+	t.Via = append(slices.Clip(t.Via), pg.relaysOf(t.Peer, t.Via)...)
 	if !t.Peer.IsZero() && len(t.Addrs) == 0 && len(t.Via) == 0 && len(pg.readyPeers()) == 0 {
 		return t.Peer, fmt.Errorf("api: peer %s: no address is known and there is no common peer to ask: %w to any peer (join one first)", t.Peer.Short(), ErrNotConnected)
 	}
 	sig := newSignals(ctx, pg, &wg, t.Peer)
+	if urls := mayDialOf(t.URLs, t.Addrs...); len(urls) > 0 && !t.Peer.IsZero() {
+		wg.Go(func() {
+			if err := pg.reachByTCP(ctx, t.Peer, urls); err != nil && ctx.Err() == nil {
+				sig.failed(t.Peer, err)
+			}
+		})
+	}
 	link, err := pg.dial(ctx, t, sig)
 	if err != nil {
 		return t.Peer, pg.why(sig, err)
@@ -256,6 +264,7 @@ func (pg *Playground) connected(p *peer, info kcptransport.PathInfo) {
 	pg.mu.Unlock()
 	pg.states.attach(p.id)
 	pg.wakeMesh()
+	wake(pg.reserveWake)
 }
 
 func pathEvent(t EventType, p *peer, i kcptransport.PathInfo) Event {
@@ -422,7 +431,7 @@ func (s *signals) add(ch kcptransport.Signal) {
 // keepRelaying sets up circuits to the target, again and again until there is one: who relays may be heard of meanwhile.
 func (s *signals) keepRelaying() {
 	for wait := askAgainFirst; s.ctx.Err() == nil; wait = min(2*wait, askAgainMost) {
-		if len(s.pg.circuitsTo(s.target)) == 0 {
+		if len(s.pg.hopefulTo(s.target)) == 0 {
 			s.relays()
 		}
 		pause(s.ctx, wait)
@@ -449,7 +458,7 @@ func (s *signals) relays() {
 // relay sets up a circuit that begins at p, by the first of the routes from there that works: only one at a time can. The
 // handshake takes it as well where no introducer can carry it.
 func (s *signals) relay(p *peer, routes ...[]kcptransport.PeerID) {
-	if len(s.pg.circuitsTo(s.target)) >= maxWarm {
+	if len(s.pg.hopefulTo(s.target)) >= maxWarm {
 		return
 	}
 	s.wg.Go(func() {
@@ -489,9 +498,7 @@ func (s *signals) errors() []error {
 // are known to be neighbours of the target first.
 func (pg *Playground) introducersOf(target kcptransport.PeerID) []*peer {
 	ready := pg.readyPeers()
-	pg.mu.Lock()
-	info := pg.book.infos[target]
-	pg.mu.Unlock()
+	info := pg.recordOf(target)
 	knows := map[kcptransport.PeerID]bool{}
 	if info != nil {
 		for _, n := range info.neighbours {

@@ -17,8 +17,9 @@
 // records that each signs for itself, and connect on their own up to
 // Config.MaxPeers. Two peers behind NATs are introduced by any peer that has a
 // link to both, and then punch holes; the introducer carries a few packets of
-// their handshake and nothing else. When punching fails, Join says what was
-// tried: there is no relaying yet.
+// their handshake and nothing else. Relays carry what follows until there is a
+// direct path, and for good where there is none; where UDP is blocked they are
+// reached by TCP. When nothing leads to a peer, Join says what was tried.
 //
 // # Messages
 //

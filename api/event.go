@@ -29,7 +29,7 @@ type Event struct {
 	Type  EventType
 	Peer  kcptransport.PeerID   // zero when the event is about no peer
 	State string                // of an EventPeer: StateConnected or StateDisconnected
-	Path  string                // "direct" or "relay"; empty when there is none
+	Path  string                // PathDirect, PathTCP or PathRelay; empty when there is none
 	Via   []kcptransport.PeerID // the relays of a relayed path, ours first
 	Addr  netip.AddrPort        // where packets to the peer go, on a relayed path to the first relay
 	RTT   time.Duration         // round trip on the path

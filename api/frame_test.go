@@ -14,7 +14,7 @@ func FuzzReadFrame(f *testing.F) {
 	_ = writeFrame(&b, envelope{Type: typeMessage, Seq: 1, Kind: "k", Payload: []byte{1}})
 	f.Add(b.Bytes())
 	b.Reset()
-	r := makeRecord(testIdentity(1), "app", time.Unix(1_700_000_000, 0), nil, nil, false, false)
+	r := makeRecord(testIdentity(1), "app", time.Unix(1_700_000_000, 0), ownRecord{}, false)
 	_ = writeFrame(&b, gossipFrame{Records: []record{r}})
 	f.Add(b.Bytes())
 	f.Fuzz(func(t *testing.T, b []byte) {

@@ -135,6 +135,7 @@ func (pg *Playground) learn(from *peer, records []record) {
 	}
 	pg.spread(from, fresh...)
 	pg.wakeMesh()
+	wake(pg.reserveWake)
 }
 
 // spread marks records to be told to every neighbour but the one they came from.
@@ -154,6 +155,13 @@ func (pg *Playground) knownPeers() []kcptransport.PeerID {
 		ids = append(ids, id)
 	}
 	return ids
+}
+
+// recordOf returns what is known of a peer by its record, nil when that is nothing. Nobody changes it.
+func (pg *Playground) recordOf(id kcptransport.PeerID) *peerInfo {
+	pg.mu.Lock()
+	defer pg.mu.Unlock()
+	return pg.book.infos[id]
 }
 
 func (pg *Playground) recordsOf(ids []kcptransport.PeerID) []record {

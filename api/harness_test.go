@@ -3,6 +3,7 @@ package api
 import (
 	"context"
 	"fmt"
+	"net"
 	"net/netip"
 	"sync"
 	"testing"
@@ -97,6 +98,7 @@ func (w *world) config(h *netsim.Host) Config {
 	return Config{
 		App: "test", Conn: conn, Identity: testIdentity(byte(w.places)), STUN: []string{},
 		Relay: RelayOff, LocalAddrs: h.Addrs, Rand: seeded.New([32]byte{byte(w.places)}),
+		DialTCP: h.DialContext, ListenStream: listenOn(h),
 	}
 }
 
@@ -187,4 +189,15 @@ func (w *world) ctx(d time.Duration) context.Context {
 	ctx, cancel := context.WithTimeout(w.t.Context(), d)
 	w.t.Cleanup(cancel)
 	return ctx
+}
+
+// listenOn returns how a node listens for streams on a host.
+func listenOn(h *netsim.Host) func(addr string) (net.Listener, error) {
+	return func(addr string) (net.Listener, error) {
+		at, err := netip.ParseAddrPort(addr)
+		if err != nil {
+			return nil, err
+		}
+		return h.ListenTCP(at)
+	}
 }

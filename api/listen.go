@@ -21,8 +21,14 @@ func listenStreams(cfg Config) (*listeners, error) {
 		if addr == "" {
 			return nil, nil
 		}
-		var lc net.ListenConfig
-		ln, err := lc.Listen(context.Background(), "tcp", addr)
+		listen := cfg.ListenStream
+		if listen == nil {
+			listen = func(addr string) (net.Listener, error) {
+				var lc net.ListenConfig
+				return lc.Listen(context.Background(), "tcp", addr)
+			}
+		}
+		ln, err := listen(addr)
 		if err != nil {
 			return nil, fmt.Errorf("api: listen for %s on %s: %w", what, addr, err)
 		}

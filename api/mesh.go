@@ -1,6 +1,7 @@
 package api
 
 import (
+	"cmp"
 	"context"
 	"maps"
 	"net/netip"
@@ -8,6 +9,7 @@ import (
 	"time"
 
 	"github.com/2xppg/xppg/kcptransport"
+	"github.com/2xppg/xppg/relaymesh"
 )
 
 const (
@@ -37,15 +39,9 @@ func (pg *Playground) mesh() {
 	slots := make(chan struct{}, meshDials)
 	timer := time.NewTimer(0)
 	defer timer.Stop()
-	for {
-		select {
-		case <-pg.ctx.Done():
-			return
-		case <-timer.C:
-		case <-pg.meshWake:
-		}
+	for woken(pg.ctx, timer, pg.meshWake) {
 		now := time.Now()
-		if own := pg.ownRecord(); !own.equal(told) || now.Sub(told.made) >= recordRefresh {
+		if own := pg.ownRecord(told); !own.equal(told) || now.Sub(told.made) >= recordRefresh {
 			own.made = now
 			told = own
 			pg.announce(own, now)
@@ -53,6 +49,9 @@ func (pg *Playground) mesh() {
 		next := pg.dialContacts(now, slots)
 		if renew := told.made.Add(recordRefresh); next.IsZero() || renew.Before(next) {
 			next = renew
+		}
+		if look := now.Add(loadEvery); told.relay && look.Before(next) {
+			next = look
 		}
 		// Looking at most once a pause gathers what changes together.
 		if !pause(pg.ctx, meshPause) {
@@ -64,28 +63,63 @@ func (pg *Playground) mesh() {
 
 func (pg *Playground) wakeMesh() { wake(pg.meshWake) }
 
+// ownRecord is what we say of ourselves.
 type ownRecord struct {
 	made       time.Time
 	addrs      []netip.AddrPort
+	urls       []string
 	neighbours []kcptransport.PeerID
 	relay      bool
+	relays     []relaymesh.RelayLink
+	load       int // in quarters
 }
 
 func (r ownRecord) equal(o ownRecord) bool {
-	return slices.Equal(r.addrs, o.addrs) && slices.Equal(r.neighbours, o.neighbours) && r.relay == o.relay
+	return slices.Equal(r.addrs, o.addrs) && slices.Equal(r.urls, o.urls) && slices.Equal(r.neighbours, o.neighbours) && slices.Equal(r.relays, o.relays) &&
+		r.relay == o.relay && r.load == o.load
 }
 
-func (pg *Playground) ownRecord() ownRecord {
+// ownRecord returns what there is to say now, after what was told last.
+func (pg *Playground) ownRecord(told ownRecord) ownRecord {
 	r := ownRecord{addrs: pg.Addrs(), relay: pg.Relaying()}
+	r.urls = pg.urls(r.addrs)
 	for _, p := range pg.readyPeers() {
 		r.neighbours = append(r.neighbours, p.id)
+	}
+	for _, l := range pg.relayLinks(r.relay) {
+		i := slices.IndexFunc(told.relays, func(o relaymesh.RelayLink) bool { return o.Relay == l.Relay })
+		if i >= 0 {
+			l.RTT = tellRTT(told.relays[i].RTT, l.RTT)
+		} else {
+			l.RTT = tellRTT(0, l.RTT)
+		}
+		r.relays = append(r.relays, l)
+	}
+	if r.relay {
+		r.load = pg.load.look(time.Now(), pg.sw.Stats(), pg.rules.Load())
 	}
 	return r
 }
 
+// relayLinks returns the relays by which others can reach us; of a relay: the nearest ones to which it has links.
+func (pg *Playground) relayLinks(relay bool) (links []relaymesh.RelayLink) {
+	held := pg.Reservations()
+	for _, r := range pg.nearRelays() {
+		if relay || slices.ContainsFunc(held, func(h Reservation) bool { return h.Relay == r.ID }) {
+			links = append(links, relaymesh.RelayLink{Relay: r.ID, RTT: r.RTT})
+		}
+	}
+	if len(links) > maxRelayLinks {
+		slices.SortFunc(links, func(a, b relaymesh.RelayLink) int { return cmp.Or(cmp.Compare(a.RTT, b.RTT), a.Relay.Compare(b.Relay)) })
+		links = links[:maxRelayLinks]
+	}
+	slices.SortFunc(links, func(a, b relaymesh.RelayLink) int { return a.Relay.Compare(b.Relay) })
+	return links
+}
+
 // announce signs our record anew and spreads it.
 func (pg *Playground) announce(own ownRecord, now time.Time) {
-	r := makeRecord(pg.cfg.Identity, pg.cfg.App, now, own.addrs, own.neighbours, false, own.relay)
+	r := makeRecord(pg.cfg.Identity, pg.cfg.App, now, own, false)
 	info, err := r.check(pg.cfg.App, now)
 	if err != nil {
 		pg.note(pg.ID(), err)
@@ -159,7 +193,7 @@ func (pg *Playground) contactDue(info *peerInfo, now time.Time) time.Time {
 func (pg *Playground) tryContact(info *peerInfo) {
 	ctx, cancel := context.WithTimeout(pg.ctx, meshTimeout)
 	defer cancel()
-	_, err := pg.reach(ctx, Ticket{Contact: info.Contact})
+	_, err := pg.reach(ctx, Ticket{Contact: info.told()})
 	pg.mu.Lock()
 	defer pg.mu.Unlock()
 	c := pg.contacts[info.Peer]

@@ -95,6 +95,17 @@ func pause(ctx context.Context, d time.Duration) bool {
 	}
 }
 
+// woken waits for a timer or a token of wake, and reports whether ctx lasted so long.
+func woken(ctx context.Context, timer *time.Timer, token <-chan struct{}) bool {
+	select {
+	case <-ctx.Done():
+		return false
+	case <-timer.C:
+	case <-token:
+	}
+	return true
+}
+
 // wake leaves a token in c, which holds one, if there is none.
 func wake(c chan struct{}) {
 	select {

@@ -43,7 +43,7 @@ func (pg *Playground) open() error {
 	cfg := kcptransport.Config{
 		Conn: pg.cfg.Conn, Identity: pg.cfg.Identity, App: pg.cfg.App, Rand: pg.cfg.Rand,
 		Candidates: pg.candidates, Hint: func() []byte { return pg.gather.NAT().Hint() }, OnSTUN: pg.onSTUN,
-		OnTrouble: pg.meetAgain, OnMet: pg.met, Forwarder: pg.sw, KeepAlive: pg.cfg.KeepAlive,
+		OnTrouble: pg.trouble, OnMet: pg.met, Forwarder: pg.sw, KeepAlive: pg.cfg.KeepAlive,
 	}
 	if pg.cfg.Passphrase != "" {
 		secret := kcptransport.RoomSecret(pg.cfg.App, pg.cfg.Passphrase)

@@ -29,13 +29,7 @@ func (p *peer) keepPaths(ctx context.Context) {
 	var circuits, punches retry
 	timer := time.NewTimer(0)
 	defer timer.Stop()
-	for {
-		select {
-		case <-ctx.Done():
-			return
-		case <-timer.C:
-		case <-p.pathWake:
-		}
+	for woken(ctx, timer, p.pathWake) {
 		now := time.Now()
 		if p.movedAt.Swap(false) {
 			circuits, punches = retry{at: now}, retry{at: now.Add(settled)}
@@ -74,9 +68,10 @@ func (p *peer) keepPaths(ctx context.Context) {
 // circuits returns the circuits to the peer: those that stay, and those of which a relay is about to end.
 func (p *peer) circuits() (staying, moving []heldCircuit) {
 	for _, c := range p.pg.circuitsTo(p.id) {
-		if c.moving() {
+		switch {
+		case c.moving():
 			moving = append(moving, c)
-		} else {
+		case !c.alleged():
 			staying = append(staying, c)
 		}
 	}
@@ -120,7 +115,7 @@ func (p *peer) wantCircuits(info kcptransport.PathInfo, ok bool) int {
 
 // punchAgain has both sides tell each other where they are now, by way of a relay, and punch.
 func (p *peer) punchAgain(ctx context.Context) {
-	circuits := p.pg.circuitsTo(p.id)
+	circuits := p.pg.trustedTo(p.id)
 	if len(circuits) == 0 {
 		return
 	}

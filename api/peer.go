@@ -143,6 +143,14 @@ func (p *peer) isReady() bool {
 	}
 }
 
+// waitReady waits until there is a path, or the link ends.
+func (p *peer) waitReady(ctx context.Context) {
+	select {
+	case <-p.ready:
+	case <-ctx.Done():
+	}
+}
+
 func (p *peer) acceptStreams(ctx context.Context, wg *sync.WaitGroup) {
 	for {
 		s, err := p.link.AcceptStream(ctx)

@@ -1,6 +1,7 @@
 package api
 
 import (
+	"cmp"
 	"context"
 	"crypto/rand"
 	"encoding/binary"
@@ -48,35 +49,40 @@ type Playground struct {
 	events *eventQueue
 	inbox  *inbox
 
-	mu       sync.Mutex // guards what follows
-	peers    map[kcptransport.PeerID]*peer
-	handlers map[string]Handler
-	streams  map[string]func(kcptransport.PeerID, *kcptransport.Stream)
-	book     book
-	contacts map[kcptransport.PeerID]*contactState
-	circuits map[kcptransport.PeerID][]heldCircuit
-	relaying map[[2]kcptransport.PeerID]bool // to whom, by which relay, a circuit is being set up
-	changed  time.Time                       // when our network last did
-	troubles map[*kcptransport.Link]bool     // whose peers are looked for: see meetAgain
+	mu        sync.Mutex // guards what follows
+	peers     map[kcptransport.PeerID]*peer
+	handlers  map[string]Handler
+	streams   map[string]func(kcptransport.PeerID, *kcptransport.Stream)
+	book      book
+	contacts  map[kcptransport.PeerID]*contactState
+	circuits  map[kcptransport.PeerID][]heldCircuit
+	relaying  map[[2]kcptransport.PeerID]bool      // to whom, by which relay, a circuit is being set up
+	barren    map[[2]kcptransport.PeerID]time.Time // until when a relay is not asked for a circuit to somebody
+	fallbacks map[kcptransport.PeerID]*fallback
+	reserved  map[kcptransport.PeerID]heldReservation
+	changed   time.Time                   // when our network last did
+	troubles  map[*kcptransport.Link]bool // whose peers are looked for: see meetAgain
 
 	dialBacks map[dialBackToken]chan struct{} // tests of reachability that go on
 
 	dialBackLimit *rate.Limiter
 	proveWake     chan struct{}
 
-	reachable  atomic.Bool // others have reached us without our doing
-	draining   atomic.Bool // others are asked to take other relays
-	rules      atomic.Pointer[RelayRules]
-	broadcasts atomic.Uint64
-	orderMu    sync.Mutex
-	order      broadcastOrder
-	heldWake   chan struct{}
-	meshWake   chan struct{}
-	stunWake   chan struct{}
-	listeners  *listeners
-	mapWake    chan struct{}
-	portmap    *portmap.Client // nil when no router is asked
-	netmon     *netmon.Monitor // nil when the socket is the caller's
+	reachable   atomic.Bool // others have reached us without our doing
+	draining    atomic.Bool // others are asked to take other relays
+	rules       atomic.Pointer[RelayRules]
+	broadcasts  atomic.Uint64
+	orderMu     sync.Mutex
+	order       broadcastOrder
+	heldWake    chan struct{}
+	meshWake    chan struct{}
+	reserveWake chan struct{}
+	load        relayLoad // of the goroutine of mesh
+	stunWake    chan struct{}
+	listeners   *listeners
+	mapWake     chan struct{}
+	portmap     *portmap.Client // nil when no router is asked
+	netmon      *netmon.Monitor // nil when the socket is the caller's
 
 	files  *files
 	states *states
@@ -122,6 +128,10 @@ func Start(ctx context.Context, cfg Config) (*Playground, error) {
 		streams:       map[string]func(kcptransport.PeerID, *kcptransport.Stream){},
 		contacts:      map[kcptransport.PeerID]*contactState{},
 		circuits:      map[kcptransport.PeerID][]heldCircuit{},
+		reserved:      map[kcptransport.PeerID]heldReservation{},
+		reserveWake:   make(chan struct{}, 1),
+		fallbacks:     map[kcptransport.PeerID]*fallback{},
+		barren:        map[[2]kcptransport.PeerID]time.Time{},
 		relaying:      map[[2]kcptransport.PeerID]bool{},
 		troubles:      map[*kcptransport.Link]bool{},
 		dialBacks:     map[dialBackToken]chan struct{}{},
@@ -150,6 +160,7 @@ func Start(ctx context.Context, cfg Config) (*Playground, error) {
 	pg.wg.Go(func() { _ = pg.sw.Run(pg.ctx) }) // ends with pg.ctx
 	pg.wg.Go(func() { pg.releaseHeld(pg.ctx) })
 	pg.wg.Go(pg.mesh)
+	pg.wg.Go(pg.keepReservations)
 	pg.wg.Go(pg.proveReachable)
 	pg.portmap = pg.mapPort()
 	if ownSocket {
@@ -181,18 +192,37 @@ func (pg *Playground) Addrs() []netip.AddrPort {
 func (pg *Playground) LocalAddr() netip.AddrPort { return pg.ep.LocalAddr() }
 
 // Ticket returns a ticket with which others can join this node: its key, its
-// addresses, and the peers that can introduce it.
+// addresses, and peers that can introduce it, first those that have promised to.
 func (pg *Playground) Ticket() Ticket {
 	t := Ticket{Contact: Contact{Peer: pg.ID(), Addrs: pg.Addrs()}}
-	for _, p := range pg.readyPeers() {
+	t.URLs = pg.urls(t.Addrs)
+	peers := pg.readyPeers()
+	slices.SortStableFunc(peers, func(a, b *peer) int { return cmp.Compare(pg.promised(b.id), pg.promised(a.id)) })
+	for _, p := range peers {
 		if len(t.Via) == 3 {
 			break
 		}
-		if info, ok := p.link.Path(); ok && info.Path.Circuit == 0 {
-			t.Via = append(t.Via, Contact{Peer: p.id, Addrs: []netip.AddrPort{info.Path.Addr}})
+		if c, ok := pg.contactOf(p); ok {
+			t.Via = append(t.Via, c)
 		}
 	}
 	return t
+}
+
+// contactOf returns how others may reach a peer to which we have a direct path.
+func (pg *Playground) contactOf(p *peer) (c Contact, ok bool) {
+	path, ok := p.link.Path()
+	if !ok || !path.Path.Direct() {
+		return c, false
+	}
+	c = Contact{Peer: p.id, Addrs: []netip.AddrPort{path.Path.Addr}, URLs: pg.urlsOf(p.id, path.Path.Addr)}
+	if path.Path.Carried() { // which only we have
+		c.Addrs = nil
+		if info := pg.recordOf(p.id); info != nil {
+			c.Addrs = info.Addrs
+		}
+	}
+	return c, len(c.Addrs)+len(c.URLs) > 0
 }
 
 // OnEvent adds a listener. Listeners are called one event at a time and may
@@ -202,7 +232,7 @@ func (pg *Playground) OnEvent(f func(Event)) { pg.events.listen(f) }
 // PeerInfo describes a connected peer.
 type PeerInfo struct {
 	ID     kcptransport.PeerID
-	Path   string                // "direct" or "relay"
+	Path   string                // PathDirect, PathTCP or PathRelay
 	Via    []kcptransport.PeerID // the relays, ours first; nil when direct
 	Addr   netip.AddrPort        // where packets to it go
 	RTT    time.Duration         // smoothed round trip of the path in use
@@ -224,7 +254,7 @@ func (p *peer) info() PeerInfo {
 	info := PeerInfo{ID: p.id, Link: p.link.Stats()}
 	if path, ok := p.link.Path(); ok {
 		info.Addr, info.RTT, info.Path, info.Via = path.Path.Addr, path.RTT, pathName(path), path.Via
-		info.Direct = path.Path.Circuit == 0
+		info.Direct = path.Path.Direct()
 	}
 	if since := p.since.Load(); since != nil {
 		info.Since = *since
@@ -232,11 +262,21 @@ func (p *peer) info() PeerInfo {
 	return info
 }
 
+// The names of kinds of paths, in [PeerInfo] and [Event].
+const (
+	PathDirect = "direct" // by UDP
+	PathTCP    = "tcp"    // by a TCP or WebSocket connection, where UDP is blocked
+	PathRelay  = "relay"
+)
+
 func pathName(p kcptransport.PathInfo) string {
-	if p.Path.Circuit != 0 {
-		return "relay"
+	switch {
+	case !p.Path.Direct():
+		return PathRelay
+	case p.Path.Carried():
+		return PathTCP
 	}
-	return "direct"
+	return PathDirect
 }
 
 // Close says goodbye to every peer, stops the node and waits for what it

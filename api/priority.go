@@ -13,7 +13,7 @@ import (
 // them.
 func priorityOf(kind string) kcptransport.Priority {
 	switch kind {
-	case kindMessages, relaymesh.KindIntroduce, relaymesh.KindIntroduced, relaymesh.KindCircuit, relaymesh.KindRelayed:
+	case kindMessages, relaymesh.KindIntroduce, relaymesh.KindIntroduced, relaymesh.KindCircuit, relaymesh.KindRelayed, relaymesh.KindReserve:
 		return kcptransport.PriorityInteractive
 	case chunks.StreamKind, kindBench:
 		return kcptransport.PriorityBulk

@@ -5,11 +5,12 @@ import (
 	"cmp"
 	"errors"
 	"fmt"
-	"net/netip"
+	"math"
 	"slices"
 	"time"
 
 	"github.com/2xppg/xppg/kcptransport"
+	"github.com/2xppg/xppg/relaymesh"
 )
 
 // Bounds of what peers tell each other about peers.
@@ -17,6 +18,7 @@ const (
 	maxRecords      = 1024             // records kept; the oldest goes first
 	maxBatch        = 64               // records in one gossip frame
 	maxNeighbours   = 64               // links named in a record
+	maxRelayLinks   = 8                // relays named in a record with their round trip
 	recordLifetime  = 2 * time.Hour    // after this a record is forgotten
 	recordRefresh   = 20 * time.Minute // how often we renew our own
 	recordDrift     = 5 * time.Minute  // how far ahead of our clock a record may be
@@ -27,13 +29,22 @@ const (
 // A record is what a peer says of itself, signed with its key: where it may be
 // reached, and by which neighbours it can be introduced. The newest wins.
 type record struct {
-	Peer       []byte   `cbor:"0,keyasint"`
-	Time       int64    `cbor:"1,keyasint"` // when it was made, in Unix milliseconds; also its sequence number
-	Addrs      [][]byte `cbor:"2,keyasint,omitempty"`
-	Neighbours [][]byte `cbor:"3,keyasint,omitempty"`
-	Left       bool     `cbor:"4,keyasint,omitempty"` // the peer said goodbye
-	Relay      bool     `cbor:"6,keyasint,omitempty"` // the peer relays for others
-	Sig        []byte   `cbor:"5,keyasint,omitempty"` // over the application's name and all of the above
+	Peer       []byte      `cbor:"0,keyasint"`
+	Time       int64       `cbor:"1,keyasint"` // when it was made, in Unix milliseconds; also its sequence number
+	Addrs      [][]byte    `cbor:"2,keyasint,omitempty"`
+	Neighbours [][]byte    `cbor:"3,keyasint,omitempty"`
+	Left       bool        `cbor:"4,keyasint,omitempty"` // the peer said goodbye
+	Relay      bool        `cbor:"6,keyasint,omitempty"` // the peer relays for others
+	URLs       []string    `cbor:"7,keyasint,omitempty"` // where it takes connections
+	Relays     []relayLink `cbor:"8,keyasint,omitempty"` // by which it can be reached; of a relay: to which it has links
+	Load       uint8       `cbor:"9,keyasint,omitempty"` // of a relay: how much of what it can do it does, in quarters
+	Sig        []byte      `cbor:"5,keyasint,omitempty"` // over the application's name and all of the above
+}
+
+// relayLink is a link to a relay.
+type relayLink struct {
+	Relay []byte `cbor:"0,keyasint"`
+	RTT   uint16 `cbor:"1,keyasint,omitempty"` // in ms, 0 when it is not known
 }
 
 type gossipFrame struct {
@@ -47,6 +58,8 @@ type peerInfo struct {
 	left       bool
 	relay      bool
 	neighbours []kcptransport.PeerID
+	relays     []relaymesh.RelayLink
+	load       float64 // 0 to 1
 	raw        record
 }
 
@@ -55,36 +68,57 @@ func (r record) signedBytes(app string) []byte {
 	return append(append([]byte(recordSignature+app), 0), mustMarshal(r)...)
 }
 
-func makeRecord(id *kcptransport.Identity, app string, now time.Time, addrs []netip.AddrPort, neighbours []kcptransport.PeerID, left, relay bool) record {
-	c := packContact(Contact{Peer: id.ID(), Addrs: addrs})
-	r := record{Peer: c.Peer, Addrs: c.Addrs, Time: now.UnixMilli(), Left: left, Relay: relay}
-	for _, n := range neighbours[:min(len(neighbours), maxNeighbours)] {
+// makeRecord signs what we say of ourselves.
+func makeRecord(id *kcptransport.Identity, app string, now time.Time, own ownRecord, left bool) record {
+	c := packContact(Contact{Peer: id.ID(), Addrs: own.addrs, URLs: own.urls})
+	r := record{Peer: c.Peer, Addrs: c.Addrs, URLs: c.URLs, Time: now.UnixMilli(), Left: left, Relay: own.relay, Load: uint8(own.load)}
+	for _, n := range own.neighbours[:min(len(own.neighbours), maxNeighbours)] {
 		r.Neighbours = append(r.Neighbours, bytes.Clone(n[:]))
+	}
+	for _, l := range own.relays[:min(len(own.relays), maxRelayLinks)] {
+		ms := min(l.RTT.Milliseconds(), math.MaxUint16)
+		r.Relays = append(r.Relays, relayLink{Relay: bytes.Clone(l.Relay[:]), RTT: uint16(ms)})
 	}
 	r.Sig = id.Sign(r.signedBytes(app))
 	return r
 }
 
+// peerID returns the peer ID in some bytes, if they are as many as it has.
+func peerID(b []byte) (id kcptransport.PeerID, ok bool) {
+	if len(b) != len(id) {
+		return id, false
+	}
+	return kcptransport.PeerID(b), true
+}
+
+var errMalformedRecord = errors.New("api: malformed peer record")
+
 // check verifies a record that somebody passed on.
 func (r record) check(app string, now time.Time) (*peerInfo, error) {
-	if len(r.Neighbours) > maxNeighbours || len(r.Sig) != 64 {
-		return nil, errors.New("api: malformed peer record")
+	if len(r.Neighbours) > maxNeighbours || len(r.Relays) > maxRelayLinks || r.Load > 4 || len(r.Sig) != 64 {
+		return nil, errMalformedRecord
 	}
-	c, err := unpackContact(wireContact{Peer: r.Peer, Addrs: r.Addrs})
+	c, err := unpackContact(wireContact{Peer: r.Peer, Addrs: r.Addrs, URLs: r.URLs})
 	if err != nil {
 		return nil, fmt.Errorf("api: malformed peer record: %w", err)
 	}
-	info := &peerInfo{Contact: c, made: time.UnixMilli(r.Time), left: r.Left, relay: r.Relay, raw: r}
+	info := &peerInfo{Contact: c, made: time.UnixMilli(r.Time), left: r.Left, relay: r.Relay, load: float64(r.Load) / 4, raw: r}
 	if info.made.After(now.Add(recordDrift)) || now.Sub(info.made) > recordLifetime {
 		return nil, errors.New("api: peer record of another time (check the clocks)")
 	}
 	for _, n := range r.Neighbours {
-		var id kcptransport.PeerID
-		if len(n) != len(id) {
-			return nil, errors.New("api: malformed peer record")
+		id, ok := peerID(n)
+		if !ok {
+			return nil, errMalformedRecord
 		}
-		copy(id[:], n)
 		info.neighbours = append(info.neighbours, id)
+	}
+	for _, l := range r.Relays {
+		id, ok := peerID(l.Relay)
+		if !ok {
+			return nil, errMalformedRecord
+		}
+		info.relays = append(info.relays, relaymesh.RelayLink{Relay: id, RTT: time.Duration(l.RTT) * time.Millisecond})
 	}
 	if !kcptransport.Verify(c.Peer, r.signedBytes(app), r.Sig) {
 		return nil, errors.New("api: peer record with a wrong signature")
@@ -99,13 +133,9 @@ type book struct {
 
 // newer says whether a record is news, before the cost of verifying it.
 func (b *book) newer(peer []byte, made int64) bool {
-	var id kcptransport.PeerID
-	if len(peer) != len(id) {
-		return false
-	}
-	copy(id[:], peer)
+	id, ok := peerID(peer)
 	have := b.infos[id]
-	return have == nil || made > have.made.UnixMilli()
+	return ok && (have == nil || made > have.made.UnixMilli())
 }
 
 func (b *book) put(info *peerInfo, now time.Time) {

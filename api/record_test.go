@@ -6,18 +6,29 @@ import (
 	"time"
 
 	"github.com/2xppg/xppg/kcptransport"
+	"github.com/2xppg/xppg/relaymesh"
 )
+
+// testOwnRecord has something in every field.
+func testOwnRecord(addrs []netip.AddrPort) ownRecord {
+	return ownRecord{
+		addrs: addrs, neighbours: []kcptransport.PeerID{testIdentity(2).ID()}, relay: true, load: 3, urls: []string{"tcp://192.0.2.1:443", "wss://relay.example/"},
+		relays: []relaymesh.RelayLink{{Relay: testIdentity(3).ID(), RTT: 40 * time.Millisecond}, {Relay: testIdentity(4).ID(), RTT: time.Hour}},
+	}
+}
 
 func TestRecordCheck(t *testing.T) {
 	now := time.Unix(1_700_000_000, 0)
 	id := testIdentity(1)
 	addrs := []netip.AddrPort{netip.MustParseAddrPort("192.0.2.1:7337")}
-	good := makeRecord(id, "app", now, addrs, []kcptransport.PeerID{testIdentity(2).ID()}, false, false)
+	good := makeRecord(id, "app", now, testOwnRecord(addrs), false)
 	info, err := good.check("app", now)
 	if err != nil {
 		t.Fatal(err)
 	}
-	if info.Peer != id.ID() || info.Addrs[0] != addrs[0] || info.neighbours[0] != testIdentity(2).ID() {
+	if info.Peer != id.ID() || info.Addrs[0] != addrs[0] || info.neighbours[0] != testIdentity(2).ID() || !info.relay || info.load != 0.75 || len(info.URLs) != 2 || info.URLs[1] != "wss://relay.example/" ||
+		len(info.relays) != 2 || info.relays[0] != (relaymesh.RelayLink{Relay: testIdentity(3).ID(), RTT: 40 * time.Millisecond}) ||
+		info.relays[1].RTT != 65535*time.Millisecond {
 		t.Errorf("got %+v", info)
 	}
 	for name, check := range map[string]func() (*peerInfo, error){
@@ -33,6 +44,11 @@ func TestRecordCheck(t *testing.T) {
 			r := good
 			other := testIdentity(3).ID()
 			r.Peer = other[:]
+			return r.check("app", now)
+		},
+		"another load": func() (*peerInfo, error) {
+			r := good
+			r.Load = 0
 			return r.check("app", now)
 		},
 		"short ID": func() (*peerInfo, error) {
@@ -74,7 +90,7 @@ func TestBookStaysBounded(t *testing.T) {
 // A record that is accepted says what its author signed, and stays within the bounds.
 func FuzzRecordCheck(f *testing.F) {
 	id, now := testIdentity(1), time.Unix(1_700_000_000, 0)
-	good := makeRecord(id, "test", now, []netip.AddrPort{netip.MustParseAddrPort("1.2.3.4:5")}, []kcptransport.PeerID{from(2)}, false, false)
+	good := makeRecord(id, "test", now, testOwnRecord([]netip.AddrPort{netip.MustParseAddrPort("1.2.3.4:5")}), false)
 	f.Add(mustMarshal(gossipFrame{Records: []record{good}}))
 	good.Sig = good.Sig[:63]
 	f.Add(mustMarshal(gossipFrame{Records: []record{good, {}}}))
@@ -90,7 +106,7 @@ func FuzzRecordCheck(f *testing.F) {
 			if err != nil {
 				continue
 			}
-			if len(info.neighbours) > maxNeighbours || info.made.After(now.Add(recordDrift)) || info.Peer.IsZero() {
+			if len(info.neighbours) > maxNeighbours || len(info.relays) > maxRelayLinks || info.load > 1 || info.made.After(now.Add(recordDrift)) || info.Peer.IsZero() {
 				t.Errorf("accepted %+v", info)
 			}
 			k.put(info, now)

@@ -45,17 +45,7 @@ func ParseRelayMode(s string) (RelayMode, error) {
 	return RelayAuto, fmt.Errorf("api: relay mode %q is none of auto, on, off", s)
 }
 
-const (
-	circuitTimeout = 5 * time.Second  // of setting one up
-	circuitUnused  = 30 * time.Second // after which one without a link to its peer is closed
-	maxWarm        = 2                // circuits to a peer that are kept
-)
-
-// heldCircuit is a circuit of ours, whoever asked for it.
-type heldCircuit struct {
-	wire *relaymesh.Circuit
-	path *kcptransport.Circuit
-}
+const maxWarm = 2 // circuits to a peer that are kept
 
 // openRelay prepares relaying for others.
 func (pg *Playground) openRelay() error {
@@ -118,188 +108,20 @@ func (pg *Playground) noteReached(link *kcptransport.Link, info kcptransport.Pat
 	}
 }
 
-// serveRelayed takes a circuit that a relay offers us, and keeps it while it is of use.
-func (pg *Playground) serveRelayed(ctx context.Context, p *peer, s *kcptransport.Stream) error {
-	o, err := relaymesh.ReadOffer(s)
-	if err != nil {
-		return err
-	}
-	if o.Via[0] != p.id {
-		o.Refuse(relaymesh.RefusedRequest)
-		return fmt.Errorf("api: %s offers a circuit by way of %s", p.id.Short(), o.Via[0].Short())
-	}
-	path, err := pg.ep.NewCircuit(o.Peer, p.link)
-	if err != nil {
-		o.Refuse(relaymesh.RefusedBusy)
-		return err
-	}
-	path.Open(o.Label, 0, o.Via)
-	wire, err := o.Accept(path.Label())
-	if err != nil {
-		path.Close()
-		return err
-	}
-	c := heldCircuit{wire, path}
-	pg.keep(c)
-	pg.hold(ctx, c)
-	return nil
-}
-
-// openCircuit sets up a circuit to target that begins at a connected relay and goes on through those of route. It is kept
-// while there is a link to target.
-func (pg *Playground) openCircuit(ctx context.Context, relay *peer, target kcptransport.PeerID, route []kcptransport.PeerID) (*kcptransport.Circuit, error) {
-	if !pg.reserveRelay(target, relay.id) {
-		return nil, errSameRelay
-	}
-	defer pg.unreserveRelay(target, relay.id)
-	path, err := pg.ep.NewCircuit(target, relay.link)
-	if err != nil {
-		return nil, err
-	}
-	ctx, cancel := context.WithTimeout(ctx, circuitTimeout)
-	defer cancel()
-	wire, err := relaymesh.OpenCircuit(ctx, relay.opener(), target, path.Label(), route...)
-	if err != nil {
-		path.Close()
-		return nil, err
-	}
-	path.Open(wire.Label, wire.RTT, wire.Via)
-	c := heldCircuit{wire, path}
-	pg.keep(c)
-	pg.wg.Go(func() { pg.hold(relay.ctx, c) })
-	return path, nil
-}
-
-var errSameRelay = errors.New("api: there is a circuit by way of that relay, or will be")
-
-// reserveRelay reports whether no circuit to a peer begins at a relay, and none is being set up, and keeps it so until
-// unreserveRelay.
-func (pg *Playground) reserveRelay(target, relay kcptransport.PeerID) bool {
-	pg.mu.Lock()
-	defer pg.mu.Unlock()
-	for _, c := range pg.circuits[target] {
-		if c.wire.Via[0] == relay {
-			return false
-		}
-	}
-	key := [2]kcptransport.PeerID{target, relay}
-	if pg.relaying[key] {
-		return false
-	}
-	pg.relaying[key] = true
-	return true
-}
-
-func (pg *Playground) unreserveRelay(target, relay kcptransport.PeerID) {
-	pg.mu.Lock()
-	defer pg.mu.Unlock()
-	delete(pg.relaying, [2]kcptransport.PeerID{target, relay})
-}
-
-// keep enters a circuit.
-func (pg *Playground) keep(c heldCircuit) {
-	pg.mu.Lock()
-	defer pg.mu.Unlock()
-	pg.circuits[c.wire.Peer] = append(pg.circuits[c.wire.Peer], c)
-}
-
-// hold keeps a circuit until it ends by itself, ctx ends, or there has been no link to its peer for half a minute.
-func (pg *Playground) hold(ctx context.Context, c heldCircuit) {
-	peer := c.wire.Peer
-	defer func() {
-		c.path.Close()
-		pg.mu.Lock()
-		rest := slices.DeleteFunc(slices.Clone(pg.circuits[peer]), func(o heldCircuit) bool { return o == c })
-		if pg.circuits[peer] = rest; len(rest) == 0 {
-			delete(pg.circuits, peer)
-		}
-		pg.mu.Unlock()
-		pg.wakePaths(peer)
-	}()
-	ctx, cancel := context.WithCancel(ctx)
-	ended := make(chan struct{})
-	go func() {
-		defer close(ended)
-		_ = c.wire.Wait() // why does not matter: another one is looked for
-		cancel()
-	}()
-	moving := c.wire.Moving()
-	for ctx.Err() == nil {
-		var done <-chan struct{}
-		var unused <-chan time.Time
-		if link := pg.ep.Link(peer); link != nil {
-			done = link.Done()
-		} else {
-			unused = time.After(circuitUnused)
-		}
-		select {
-		case <-ctx.Done():
-		case <-done:
-		case <-moving:
-			moving = nil
-			pg.wakePaths(peer)
-		case <-unused:
-			if pg.ep.Link(peer) == nil {
-				cancel()
-			}
-		}
-	}
-	c.wire.Close()
-	<-ended
-}
-
-// wakePaths has the paths to a peer looked at.
-func (pg *Playground) wakePaths(id kcptransport.PeerID) {
-	pg.mu.Lock()
-	p := pg.peers[id]
-	pg.mu.Unlock()
-	if p != nil {
-		wake(p.pathWake)
-	}
-}
-
-// moving reports whether a relay of the circuit is about to end.
-func (c heldCircuit) moving() bool {
-	select {
-	case <-c.wire.Moving():
-		return true
-	default:
-		return false
-	}
-}
-
-// circuitsTo returns the circuits to a peer.
-func (pg *Playground) circuitsTo(id kcptransport.PeerID) []heldCircuit {
-	pg.mu.Lock()
-	defer pg.mu.Unlock()
-	return slices.Clone(pg.circuits[id])
-}
-
 // routesTo returns ways to a peer through relays that are known, the best first, without those that circuits to it use already.
 func (pg *Playground) routesTo(id kcptransport.PeerID, most int) [][]kcptransport.PeerID {
 	used := map[kcptransport.PeerID]bool{}
-	for _, c := range pg.circuitsTo(id) {
+	for _, c := range pg.trustedTo(id) {
 		for _, r := range c.wire.Via {
 			used[r] = true
 		}
 	}
-	var relays []relaymesh.RelayInfo
-	pg.mu.Lock()
-	defer pg.mu.Unlock()
-	for _, info := range pg.book.infos {
-		if !info.relay || info.left || used[info.Peer] {
-			continue
-		}
-		r := relaymesh.RelayInfo{ID: info.Peer, Neighbours: info.neighbours}
-		if p := pg.peers[info.Peer]; p != nil && p.isReady() && p.link.Hop().Addr().IsValid() {
-			r.Near = true
-			if path, ok := p.link.Path(); ok {
-				r.RTT = path.RTT
-			}
-		}
-		relays = append(relays, r)
+	relays := pg.knownRelays(func(info *peerInfo) bool { return !used[info.Peer] })
+	var reserved []relaymesh.RelayLink
+	if info := pg.recordOf(id); info != nil {
+		reserved = info.relays
 	}
-	return relaymesh.Routes(pg.ID(), id, relays, most)
+	return relaymesh.Routes(pg.ID(), id, relays, reserved, most)
 }
 
 // relayTo sets up one more circuit to a peer, by the best of the ways that no circuit to it uses yet.
@@ -324,14 +146,19 @@ type RelayInfo struct {
 	Addrs     []netip.AddrPort
 	Connected bool
 	RTT       time.Duration // of the link to it, 0 when there is none
+	Loss      float64       // share of what went through it that was lost, 0 to 1
+	Load      float64       // how much of what it can do it does, as it says, in steps of a quarter from 0 to 1
 	Age       time.Duration // of what it said of itself last
-	Peers     int           // that it has links to, as it says: how busy it is
+	Peers     int           // that it has links to, as it says
 	Circuits  int           // of ours that go through it
+	Reserved  bool          // it lets others reach us
 }
 
 // Relays returns the relays that are known, ordered by round trip and ID, those without a link last.
 func (pg *Playground) Relays() []RelayInfo {
 	now := time.Now()
+	relays := pg.knownRelays(func(*peerInfo) bool { return true })
+	out := make([]RelayInfo, 0, len(relays))
 	pg.mu.Lock()
 	defer pg.mu.Unlock()
 	used := map[kcptransport.PeerID]int{}
@@ -342,18 +169,19 @@ func (pg *Playground) Relays() []RelayInfo {
 			}
 		}
 	}
-	var out []RelayInfo
-	for id, info := range pg.book.infos {
-		if !info.relay || info.left || id == pg.ID() {
+	for _, known := range relays {
+		info := pg.book.infos[known.ID]
+		if info == nil { // forgotten meanwhile
 			continue
 		}
-		r := RelayInfo{ID: id, Addrs: info.Addrs, Age: max(now.Sub(info.made), 0), Peers: len(info.neighbours), Circuits: used[id]}
-		if p := pg.peers[id]; p != nil && p.isReady() {
-			r.Connected = true
-			if path, ok := p.link.Path(); ok {
-				r.RTT = path.RTT
-			}
+		r := RelayInfo{
+			ID: known.ID, Addrs: info.Addrs, RTT: known.RTT, Loss: known.Loss, Load: known.Load,
+			Age: max(now.Sub(info.made), 0), Peers: len(info.neighbours), Circuits: used[known.ID],
 		}
+		if p := pg.peers[known.ID]; p != nil {
+			r.Connected = p.isReady()
+		}
+		_, r.Reserved = pg.reserved[known.ID]
 		out = append(out, r)
 	}
 	slices.SortFunc(out, func(a, b RelayInfo) int {
@@ -366,4 +194,24 @@ func (pg *Playground) Relays() []RelayInfo {
 		return cmp.Or(cmp.Compare(rtt(a), rtt(b)), a.ID.Compare(b.ID))
 	})
 	return out
+}
+
+// relaysOf returns the relays to join first because a peer says that it can be reached by way of them, without those in known. There are
+// none when we know a way to the peer.
+func (pg *Playground) relaysOf(id kcptransport.PeerID, known []Contact) (relays []Contact) {
+	info := pg.recordOf(id)
+	if info == nil || info.relay || len(info.relays) == 0 || len(pg.routesTo(id, 1)) > 0 {
+		return nil
+	}
+	pg.mu.Lock()
+	defer pg.mu.Unlock()
+	for _, l := range info.relays {
+		relay := pg.book.infos[l.Relay]
+		if relay == nil || relay.left || len(relay.Addrs) == 0 || pg.peers[l.Relay] != nil || l.Relay == pg.ID() ||
+			slices.ContainsFunc(known, func(c Contact) bool { return c.Peer == l.Relay }) {
+			continue
+		}
+		relays = append(relays, relay.told())
+	}
+	return relays[:min(len(relays), maxIntroducers)]
 }

@@ -202,13 +202,7 @@ func (pg *Playground) deliver(ready []*envelope) {
 func (pg *Playground) releaseHeld(ctx context.Context) {
 	timer := time.NewTimer(0)
 	defer timer.Stop()
-	for {
-		select {
-		case <-ctx.Done():
-			return
-		case <-pg.heldWake:
-		case <-timer.C:
-		}
+	for woken(ctx, timer, pg.heldWake) {
 		now := time.Now()
 		pg.orderMu.Lock()
 		ready, next := pg.order.expire(now)

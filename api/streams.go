@@ -49,8 +49,14 @@ func (pg *Playground) serveStream(ctx context.Context, p *peer, s *kcptransport.
 	case relaymesh.KindIntroduced:
 		return pg.serveIntroduced(ctx, s)
 	case relaymesh.KindCircuit:
+		p.waitReady(ctx)                         // it may be a moment ahead of us
 		if pg.Relaying() || pg.draining.Load() { // then it refuses, and says why
 			return pg.relay.Serve(ctx, p.id, s)
+		}
+	case relaymesh.KindReserve:
+		p.waitReady(ctx)
+		if pg.Relaying() || pg.draining.Load() {
+			return pg.relay.ServeReserve(ctx, p.id, s)
 		}
 	case relaymesh.KindRelayed:
 		return pg.serveRelayed(ctx, p, s)

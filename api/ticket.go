@@ -27,6 +27,7 @@ const (
 type Contact struct {
 	Peer  kcptransport.PeerID
 	Addrs []netip.AddrPort
+	URLs  []string // where it takes connections when UDP is blocked: tcp, ws or wss; at most 4
 }
 
 // A Ticket is all that is needed to reach a peer, and what it shares, in one
@@ -48,6 +49,7 @@ var ticketText = base32.NewEncoding("abcdefghijklmnopqrstuvwxyz234567").WithPadd
 type wireContact struct {
 	Peer  []byte   `cbor:"0,keyasint"`
 	Addrs [][]byte `cbor:"1,keyasint,omitempty"`
+	URLs  []string `cbor:"4,keyasint,omitempty"`
 }
 
 type wireTicket struct {
@@ -122,7 +124,7 @@ func unpackTicket(w wireTicket) (Ticket, error) {
 }
 
 func packContact(c Contact) wireContact {
-	w := wireContact{Peer: c.Peer[:]}
+	w := wireContact{Peer: c.Peer[:], URLs: c.URLs[:min(len(c.URLs), maxURLs)]}
 	for _, a := range c.Addrs[:min(len(c.Addrs), maxTicketAddrs)] {
 		b, err := a.MarshalBinary()
 		if err != nil {
@@ -135,12 +137,21 @@ func packContact(c Contact) wireContact {
 
 func unpackContact(w wireContact) (Contact, error) {
 	var c Contact
-	if len(w.Peer) != len(c.Peer) {
+	var ok bool
+	if c.Peer, ok = peerID(w.Peer); !ok {
 		return c, fmt.Errorf("a peer ID of %d bytes", len(w.Peer))
 	}
-	copy(c.Peer[:], w.Peer)
 	if len(w.Addrs) > maxTicketAddrs {
 		return c, fmt.Errorf("%d addresses for one peer, at most %d are allowed", len(w.Addrs), maxTicketAddrs)
+	}
+	if len(w.URLs) > maxURLs {
+		return c, fmt.Errorf("%d URLs for one peer, at most %d are allowed", len(w.URLs), maxURLs)
+	}
+	for _, u := range w.URLs {
+		if err := checkToldURL(u); err != nil {
+			return c, err
+		}
+		c.URLs = append(c.URLs, u)
 	}
 	for _, b := range w.Addrs {
 		var a netip.AddrPort

@@ -23,6 +23,12 @@ const (
 	maxMends    = 4               // failures in a row to mend a link, after which it ends
 )
 
+// trouble does what can be done for a link whose peer has fallen silent.
+func (pg *Playground) trouble(link *kcptransport.Link) {
+	pg.fallBack(link)
+	pg.meetAgain(link)
+}
+
 // meetAgain helps a link whose peer has fallen silent: perhaps both sides have
 // moved, and neither knows where the other one is. Common peers carry a
 // handshake, in which the two tell each other; then both punch: see mend.

@@ -10,19 +10,21 @@ import (
 	"sync"
 )
 
-// A contender knows how to make one stream between two ends in this process.
+// A contender knows how to make one stream between two ends in this process, or how to run a relay.
 type contender struct {
 	name     string
 	loopback func(ctx context.Context) (*pipe, error)
 	// over runs on packet connections of the simulated network, which it owns. Nil where that is impossible.
 	over func(ctx context.Context, client, server *countedConn) (*pipe, error)
+	// forward starts a relay for packets of a size, of those in relays.
+	forward func(ctx context.Context, size int) (*flow, error)
 }
 
 var contenders = []contender{
-	{"xppg", xppgLoopback, xppgOver},
-	{"quic-go", quicLoopback, quicOver},
-	{"kcp.UDPSession", kcpLoopback, kcpOver},
-	{"TCP+TLS 1.3", tlsLoopback, nil},
+	{"xppg", xppgLoopback, xppgOver, nil},
+	{"quic-go", quicLoopback, quicOver, nil},
+	{"kcp.UDPSession", kcpLoopback, kcpOver, nil},
+	{"TCP+TLS 1.3", tlsLoopback, nil, nil},
 }
 
 // A pipe is one stream, seen from both of its ends.

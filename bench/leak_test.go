@@ -6,4 +6,9 @@ import (
 	"github.com/2xppg/xppg/internal/leaks"
 )
 
-func TestMain(m *testing.M) { leaks.VerifyTestMain(m) }
+func TestMain(m *testing.M) {
+	if beRelay() { // a test started this program again
+		return
+	}
+	leaks.VerifyTestMain(m)
+}

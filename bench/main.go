@@ -19,23 +19,27 @@ type sizes struct {
 	loopback, lossy      int64 // bytes
 	echoes, spacedEchoes int
 	limit                time.Duration // of one measurement
+	forward              time.Duration // for which relays are measured
 }
 
-var fullSizes = sizes{loopback: 256 << 20, lossy: 64 << 20, echoes: 5000, spacedEchoes: 200, limit: 20 * time.Second}
+var fullSizes = sizes{loopback: 256 << 20, lossy: 64 << 20, echoes: 5000, spacedEchoes: 200, limit: 20 * time.Second, forward: time.Second}
 
 // A benchmark measures one contender once.
 type benchmark struct {
 	name  string // for -only, by its beginning
 	title string
 	run   func(context.Context, contender, sizes) (result, error)
+	among []contender
 }
 
 var benchmarks = []benchmark{
-	{"loopback", "one stream on loopback, 256 MiB", benchLoopback},
-	{"lossy-0", "64 MiB over 100 Mbit/s, RTT 50 ms, no loss", benchLossy(0)},
-	{"lossy-2", "64 MiB over 100 Mbit/s, RTT 50 ms, 2 % loss each way, at most 20 s", benchLossy(0.02)},
-	{"echo", "echo of 100 bytes on loopback, back to back", benchEcho(0)},
-	{"echo-spaced", "echo of 100 bytes on loopback, one every 10 ms", benchEcho(10 * time.Millisecond)},
+	{"loopback", "one stream on loopback, 256 MiB", benchLoopback, contenders},
+	{"lossy-0", "64 MiB over 100 Mbit/s, RTT 50 ms, no loss", benchLossy(0), contenders},
+	{"lossy-2", "64 MiB over 100 Mbit/s, RTT 50 ms, 2 % loss each way, at most 20 s", benchLossy(0.02), contenders},
+	{"echo", "echo of 100 bytes on loopback, back to back", benchEcho(0), contenders},
+	{"echo-spaced", "echo of 100 bytes on loopback, one every 10 ms", benchEcho(10 * time.Millisecond), contenders},
+	{"forward-1200", "one relay process, packets of 1,200 bytes on loopback", benchForward(1200), relays},
+	{"forward-100", "one relay process, packets of 100 bytes on loopback", benchForward(100), relays},
 }
 
 // errNotPossible is returned where a contender cannot take part.
@@ -49,14 +53,17 @@ type options struct {
 }
 
 func main() {
+	if beRelay() {
+		return
+	}
 	os.Exit(run())
 }
 
 func run() int {
 	opt := options{sizes: fullSizes}
 	flag.IntVar(&opt.runs, "runs", 3, "rounds, of which the medians are shown")
-	flag.StringVar(&opt.only, "only", "", "run only benchmarks whose name begins with this (loopback, lossy-0, lossy-2, echo)")
-	flag.StringVar(&opt.contender, "contender", "", "run only contenders whose name begins with this (xppg, quic, kcp, tcp)")
+	flag.StringVar(&opt.only, "only", "", "run only benchmarks whose name begins with this (loopback, lossy-0, lossy-2, echo, forward)")
+	flag.StringVar(&opt.contender, "contender", "", "run only contenders whose name begins with this (xppg, quic, kcp, tcp; of relays xppg, bare, coturn, libp2p)")
 	flag.BoolVar(&opt.json, "json", false, "print one JSON object for each figure instead of tables")
 	profile := flag.String("cpuprofile", "", "write a CPU profile of everything to this file")
 	flag.Parse()
@@ -90,7 +97,7 @@ func run() int {
 // measureAll runs what the options ask for and prints each benchmark when it is done.
 func measureAll(ctx context.Context, opt options, w io.Writer) error {
 	if !opt.json {
-		fmt.Fprintf(w, "%s, %s/%s, %d CPUs, both ends in one process, medians of %d\n",
+		fmt.Fprintf(w, "%s, %s/%s, %d CPUs, medians of %d\n",
 			runtime.Version(), runtime.GOOS, runtime.GOARCH, runtime.GOMAXPROCS(0), opt.runs)
 	}
 	found := false
@@ -126,7 +133,7 @@ func measure(ctx context.Context, b benchmark, opt options) ([]*row, error) {
 	var rows []*row
 	for round := range opt.runs {
 		at := 0
-		for _, c := range contenders {
+		for _, c := range b.among {
 			if !strings.HasPrefix(strings.ToLower(c.name), strings.ToLower(opt.contender)) {
 				continue
 			}

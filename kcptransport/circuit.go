@@ -93,6 +93,8 @@ type Circuit struct {
 	label uint32 // on what comes
 	addr  netip.AddrPort
 
+	heard atomic.Bool // something authentic of the peer came by it
+
 	mu     sync.Mutex // of what follows, but only the first Open counts
 	opened atomic.Bool
 	closed bool
@@ -128,6 +130,17 @@ func (c *Circuit) Label() uint32 { return c.label }
 
 // Path returns the circuit as a path: the address is that of the first relay when the circuit was made.
 func (c *Circuit) Path() Path { return Path{Addr: c.addr, Circuit: c.label} }
+
+// Heard reports whether anything came by the circuit that only the peer can have sent. Until then that the circuit leads to it
+// is the word of the relays.
+func (c *Circuit) Heard() bool { return c.heard.Load() }
+
+// hears records that a handshake or a packet of the link to peer came by the circuit.
+func (c *Circuit) hears(peer PeerID) {
+	if c != nil && c.peer == peer && !c.heard.Load() {
+		c.heard.Store(true)
+	}
+}
 
 // Open makes the circuit a path of the link to the peer, at once or as soon as there is one. remote is the label that the
 // first relay wants on what we send, rtt how long a packet to the peer and its answer take, 0 when that is not known, and relays

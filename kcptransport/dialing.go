@@ -293,6 +293,7 @@ func (h *handshaker) answer(now time.Time, d *dial, p *inPacket) {
 		h.refused(now, d, p.from, err)
 		return
 	}
+	p.circuit.hears(est.peer)
 	m := sessionMessage{est: est, localIndex: d.index, from: p.from, finish: finish}
 	switch {
 	case p.signal != nil:

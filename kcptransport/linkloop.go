@@ -494,6 +494,7 @@ func (k *linkLoop) receive(now time.Time, p *inPacket, out *outBatch) {
 			k.stats.PacketsRefused++
 			return
 		}
+		c.hears(k.link.peer)
 		if p.marked {
 			k.marked++
 		}

@@ -235,6 +235,7 @@ func (h *handshaker) confirm(now time.Time, r *responding, p *inPacket) bool {
 		return false
 	}
 	est.keys.window = replayWindow{} // the link opens p again
+	p.circuit.hears(est.peer)
 	remote := remoteID{linkID: parseLinkID(est.hello.LinkID)}
 	h.pending.remove(r)
 	l, made, err := h.linkFor(now, est.peer, r.local, remote)

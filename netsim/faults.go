@@ -47,6 +47,14 @@ func (r *Router) Reboot(d time.Duration) {
 	r.net.unplug(d, ports...)
 }
 
+// SetBlockUDP has the router let no UDP through from now on, or let it through again, as when somebody changes a rule of a
+// firewall. Its mappings stay.
+func (r *Router) SetBlockUDP(block bool) {
+	r.net.mu.Lock()
+	defer r.net.mu.Unlock()
+	r.net.later(func() { r.cfg.BlockUDP = block })
+}
+
 // unplug takes both directions of the links of interfaces down for d.
 func (n *Network) unplug(d time.Duration, links ...*iface) {
 	n.mu.Lock()

@@ -89,47 +89,73 @@ func openCircuit(ctx context.Context, relay Opener, target kcptransport.PeerID, 
 	}
 	ctx, cancel := context.WithTimeout(ctx, setupTimeout)
 	defer cancel()
-	s, err := relay.OpenStream(ctx, KindCircuit)
+	var start time.Time
+	var g granted
+	s, err := askOn(ctx, relay, KindCircuit, func(s Stream) error {
+		start = time.Now()
+		_, err := s.Write(ask{target: target, label: label, route: route}.frame())
+		if err == nil {
+			g, err = readGranted(s, target)
+		}
+		if err == nil && (len(g.relays) != 1+len(route) || !slices.Equal(g.relays[1:], route)) {
+			err = errOtherRoute
+		}
+		return err
+	})
 	if err != nil {
 		return nil, err
 	}
-	start := time.Now()
-	stop := interruptOn(ctx, s)
-	g, err := func() (granted, error) {
-		if _, err := s.Write(ask{target: target, label: label, route: route}.frame()); err != nil {
-			return granted{}, err
-		}
-		return readGranted(s, target)
-	}()
-	if !stop() && err == nil {
-		err = ctx.Err()
-	}
-	if err == nil && len(g.relays) != 1+len(route) {
-		err = errors.New("the circuit has another length than was asked for")
-	}
-	if err == nil {
-		err = s.SetDeadline(time.Time{})
-	}
-	if err != nil {
+	if err := s.SetDeadline(time.Time{}); err != nil {
 		s.Close()
 		return nil, err
 	}
 	return &Circuit{Peer: target, Label: g.label, Via: g.relays, Limits: g.limits, RTT: time.Since(start), stream: s, moving: make(chan struct{})}, nil
 }
 
+// errOtherRoute is the error when a relay claims to have gone by others than it was asked to: its word would keep those from
+// being chosen for a second circuit.
+var errOtherRoute = errors.New("the circuit goes by other relays than was asked for")
+
+// askOn opens a stream of a kind to a relay and lets ask write and read there until ctx ends. After an error the stream is closed.
+func askOn(ctx context.Context, relay Opener, kind string, ask func(Stream) error) (Stream, error) {
+	s, err := relay.OpenStream(ctx, kind)
+	if err != nil {
+		return nil, err
+	}
+	stop := interruptOn(ctx, s)
+	err = ask(s)
+	if !stop() && err == nil {
+		err = ctx.Err()
+	}
+	if err != nil {
+		s.Close()
+		return nil, err
+	}
+	return s, nil
+}
+
 // readGranted reads the answer to an ask or an offer.
 func readGranted(s Stream, target kcptransport.PeerID) (granted, error) {
-	frame, err := readFrame(s, make([]byte, maxFrameBytes))
+	body, err := readAnswer(s, target, frameGranted)
 	if err != nil {
 		return granted{}, err
 	}
-	switch t, body := splitFrame(frame); {
-	case t == frameGranted:
-		return parseGranted(body)
-	case t == frameRefuse && len(body) > 0:
-		return granted{}, &RefusedError{Target: target, Code: RefuseCode(body[0])}
+	return parseGranted(body)
+}
+
+// readAnswer reads a frame and returns the body of one of the type that is wanted. A refusal is a [*RefusedError].
+func readAnswer(s Stream, target kcptransport.PeerID, want frameType) (body []byte, err error) {
+	frame, err := readFrame(s, make([]byte, maxFrameBytes))
+	if err != nil {
+		return nil, err
 	}
-	return granted{}, errors.New("the answer is none")
+	switch t, body := splitFrame(frame); {
+	case t == want:
+		return body, nil
+	case t == frameRefuse && len(body) > 0:
+		return nil, &RefusedError{Target: target, Code: RefuseCode(body[0])}
+	}
+	return nil, errors.New("the answer is none")
 }
 
 // Offer is a circuit that a relay offers: somebody wants to reach us.

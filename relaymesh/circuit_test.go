@@ -97,6 +97,8 @@ func (c *chain) open(from, to kcptransport.PeerID, kind string) (Stream, error) 
 		c.offers <- theirs
 	case kind == KindCircuit && c.relays[to] != nil:
 		c.wg.Go(func() { c.served <- c.relays[to].Serve(c.ctx, from, theirs) })
+	case kind == KindReserve && c.relays[to] != nil:
+		c.wg.Go(func() { c.served <- c.relays[to].ServeReserve(c.ctx, from, theirs) })
 	default:
 		return nil, ErrUnknownPeer
 	}

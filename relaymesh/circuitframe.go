@@ -12,10 +12,12 @@ import (
 
 // Frames of the streams by which circuits are set up. They have the layout of those of introductions.
 const (
-	frameAsk     frameType = 0x10 // to the next relay
-	frameOffered frameType = 0x11 // to the target
-	frameGranted frameType = 0x12 // back
-	frameMove    frameType = 0x13 // both ways, any time later: a relay is about to end, move to others
+	frameAsk      frameType = 0x10 // to the next relay
+	frameOffered  frameType = 0x11 // to the target
+	frameGranted  frameType = 0x12 // back
+	frameMove     frameType = 0x13 // both ways, any time later: a relay is about to end, move to others
+	frameReserve  frameType = 0x14 // to a relay, again to renew
+	frameReserved frameType = 0x15 // back, each time
 
 	idLen     = len(kcptransport.PeerID{})
 	limitsLen = 8 + 8 + 4 + 4
@@ -124,6 +126,9 @@ func (r *bodyReader) limits() Limits {
 	}
 }
 
+// last reports whether the target is next to the relay that is asked.
+func (a ask) last() bool { return len(a.route) == 0 }
+
 func (a ask) frame() []byte {
 	b := append([]byte{version}, a.target[:]...)
 	b = binary.BigEndian.AppendUint32(b, a.label)
@@ -199,6 +204,26 @@ func parseGranted(body []byte) (granted, error) {
 	}
 	return g, r.err
 }
+
+func reservedFrame(l Limits, lasts time.Duration) []byte {
+	b := appendLimits(nil, l)
+	return appendFrame(nil, frameReserved, binary.BigEndian.AppendUint32(b, uint32(lasts/time.Second))...)
+}
+
+func parseReserved(body []byte) (Limits, time.Duration, error) {
+	r := bodyReader{b: body}
+	l, lasts := r.limits(), min(time.Duration(r.uint32())*time.Second, maxReservation)
+	if r.err == nil && lasts < minReservation {
+		r.err = fmt.Errorf("a reservation for %v is none", lasts)
+	}
+	return l, lasts, r.err
+}
+
+// The shortest reservation that is worth having, since it is renewed at half time, and the longest that is believed in.
+const (
+	minReservation = 10 * time.Second
+	maxReservation = 24 * time.Hour
+)
 
 // narrow returns the narrower of two limits, each of which may be 0 for none.
 func (l Limits) narrow(m Limits) Limits {

@@ -23,6 +23,9 @@
 //	|                           |<----- granted, label b ---|
 //	|<------ granted, label x --|                           |
 //
+// B holds a [Reservation] with R: R's promise to let others reach B, renewed at half time on a stream of its own, xppg/reserve. B tells
+// others by which relays it can be reached. Who holds none can be reached by a few circuits only.
+//
 // From then on A sends packets with label x to R, outside of any stream, and R's [Switch] sends them to B with label b; B
 // sends with y, and A gets a. A relay on a longer route asks the next one as it was asked. The circuit lasts as long as its
 // streams: when one of them ends, so do all. What A and B do with it is the business of [kcptransport.Circuit]: for their
@@ -55,11 +58,14 @@
 //	0x12  granted  label (4), limits, list of the relays from here on
 //	0x13  move     empty; to both ends, and told on by the relays between, when a relay is about to end: the circuit works for
 //	               some seconds more, in which another one can be set up
+//	0x14  reserve  version (1); to get a reservation, and each time to renew it
+//	0x15  reserved limits, seconds that it lasts (4)
 //
 // # Security
 //
 // The packets are those of an encrypted handshake between A and B, so R learns who wants to talk to whom and nothing
 // else, and can drop packets but not take part. That the offer names A is R's word only: the handshake proves it.
 // The same holds for circuits: relays see who talks to whom and how much. A relay can lie about who asked, which the handshake finds out,
-// and about the route behind it. Everything is bounded: see [IntroducerConfig] for what R gives, and [Channel] for what the two sides take.
+// and about who is behind it on the route, where it can claim
+// only those that were asked for. Everything is bounded: see [IntroducerConfig] for what R gives, and [Channel] for what the two sides take.
 package relaymesh

@@ -47,6 +47,7 @@ func FuzzCircuitFrames(f *testing.F) {
 	f.Add(ask{target: bob, label: 1, passed: []kcptransport.PeerID{carol, alice}}.frame())
 	f.Add(offer{origin: alice, label: 2, relays: []kcptransport.PeerID{carol}}.frame())
 	f.Add(granted{label: 3, relays: []kcptransport.PeerID{carol}}.frame())
+	f.Add(reservedFrame(Limits{BytesPerSecond: 1 << 20, Circuits: 8}, reservationTime))
 	f.Fuzz(func(t *testing.T, b []byte) {
 		frame, err := readFrame(bytes.NewReader(b), make([]byte, maxFrameBytes))
 		if err != nil {
@@ -72,6 +73,9 @@ func FuzzCircuitFrames(f *testing.F) {
 		_, body := splitFrame(frame)
 		if g, err := parseGranted(body); err == nil && (g.label == 0 || len(g.relays) > MaxHops) {
 			t.Fatalf("accepted %+v", g)
+		}
+		if _, lasts, err := parseReserved(body); err == nil && (lasts < minReservation || lasts > maxReservation) {
+			t.Fatalf("accepted a reservation for %v", lasts)
 		}
 	})
 }

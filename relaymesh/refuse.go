@@ -12,14 +12,15 @@ type RefuseCode uint8
 
 // The reasons of a refusal.
 const (
-	RefusedUnknown  RefuseCode = 1 // the introducer has no link to the target
-	RefusedBusy     RefuseCode = 2 // too many introductions at once, of one peer or in total
-	RefusedRate     RefuseCode = 3 // too many introductions in a short time
-	RefusedByTarget RefuseCode = 4 // the target took no stream from the introducer
-	RefusedRequest  RefuseCode = 5 // the request was not understood: another version, or nonsense
-	RefusedLimit    RefuseCode = 6 // the introduction used up its bytes or its time
-	RefusedClosing  RefuseCode = 7 // the introducer is shutting down
-	RefusedDenied   RefuseCode = 8 // the relay's operator does not admit one of the peers next to it
+	RefusedUnknown    RefuseCode = 1 // the introducer has no link to the target
+	RefusedBusy       RefuseCode = 2 // too many introductions at once, of one peer or in total
+	RefusedRate       RefuseCode = 3 // too many introductions in a short time
+	RefusedByTarget   RefuseCode = 4 // the target took no stream from the introducer
+	RefusedRequest    RefuseCode = 5 // the request was not understood: another version, or nonsense
+	RefusedLimit      RefuseCode = 6 // the introduction used up its bytes or its time
+	RefusedClosing    RefuseCode = 7 // the introducer is shutting down
+	RefusedDenied     RefuseCode = 8 // the relay's operator does not admit one of the peers next to it
+	RefusedUnreserved RefuseCode = 9 // the target holds no reservation with the relay and has all the circuits that it can have without
 )
 
 // String returns the reason in a few words that a person can act on.
@@ -41,6 +42,8 @@ func (c RefuseCode) String() string {
 		return "the introducer is shutting down (ask another)"
 	case RefusedDenied:
 		return "the relay does not serve this peer (ask its operator, or another relay)"
+	case RefusedUnreserved:
+		return "the peer holds no reservation there (reach it by a relay where it does)"
 	}
 	return fmt.Sprintf("refused with code %d", uint8(c))
 }

@@ -36,6 +36,9 @@ type RelayConfig struct {
 	// PerNetwork is how many circuits the peers of one IPv4 /24 or IPv6 /48 may ask for. Default 1,024, negative no limit.
 	PerNetwork int
 
+	// Reservations is how many there may be at once. Default 4,096, negative no limit.
+	Reservations int
+
 	// Admit says whether the relay carries packets from and to a neighbour. Default: every one. It may be called by several
 	// goroutines. When its answers change, call [Relay.Recheck].
 	Admit func(Neighbor) bool
@@ -43,9 +46,10 @@ type RelayConfig struct {
 
 // RelayStats are the counters of a [Relay] since it was made.
 type RelayStats struct {
-	Circuits int                   // now
-	Granted  uint64                // circuits that came about
-	Refused  map[RefuseCode]uint64 // circuits refused, and ended by a limit
+	Circuits     int                   // now
+	Reservations int                   // now
+	Granted      uint64                // circuits that came about
+	Refused      map[RefuseCode]uint64 // circuits refused, and ended by a limit
 }
 
 // Relay sets up circuits through this node. It has no goroutines of its own: they all live within calls of Serve. Its
@@ -57,8 +61,10 @@ type Relay struct {
 	stats RelayStats
 	quota *relayQuota
 
-	transits map[*transit]bool
-	drained  chan struct{} // nil until Drain; closed when no circuit is left
+	reserved     *reserved
+	reservations map[*reservation]bool
+	transits     map[*transit]bool
+	drained      chan struct{} // nil until Drain; closed when no circuit is left
 }
 
 // NewRelay returns a relay that works as cfg says.
@@ -67,7 +73,8 @@ func NewRelay(cfg RelayConfig) *Relay {
 	if cfg.Limits.Circuits = max(cfg.Limits.Circuits, 0); quota.perPeer < math.MaxInt32 {
 		cfg.Limits.Circuits = quota.perPeer // is told
 	}
-	return &Relay{cfg: cfg, quota: quota, stats: RelayStats{Refused: map[RefuseCode]uint64{}}, transits: map[*transit]bool{}}
+	return &Relay{cfg: cfg, quota: quota, stats: RelayStats{Refused: map[RefuseCode]uint64{}}, transits: map[*transit]bool{},
+		reserved: newReserved(cfg.Reservations), reservations: map[*reservation]bool{}}
 }
 
 // Stats returns the counters.
@@ -75,6 +82,7 @@ func (r *Relay) Stats() RelayStats {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	s := r.stats
+	s.Reservations = r.reserved.total
 	s.Refused = maps.Clone(r.stats.Refused)
 	return s
 }
@@ -90,12 +98,22 @@ func (r *Relay) Serve(ctx context.Context, from kcptransport.PeerID, stream Stre
 	}
 	var refused *RefusedError
 	if errors.As(err, &refused) {
-		r.mu.Lock()
-		r.stats.Refused[refused.Code]++
-		r.mu.Unlock()
+		r.refused(refused.Code)
 		tell(stream, refused.Code)
 	}
 	return fmt.Errorf("relaymesh: relaying for %s: %w", from.Short(), err)
+}
+
+func (r *Relay) refused(code RefuseCode) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	r.stats.Refused[code]++
+}
+
+func (r *Relay) nonsense(from kcptransport.PeerID) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	r.quota.nonsense(time.Now(), from)
 }
 
 func (r *Relay) serve(ctx context.Context, from kcptransport.PeerID, stream Stream) error {
@@ -115,9 +133,7 @@ func (r *Relay) serve(ctx context.Context, from kcptransport.PeerID, stream Stre
 	a, err := parseAsk(frame, r.cfg.ID, from)
 	if err != nil {
 		if !errors.Is(err, errVersion) {
-			r.mu.Lock()
-			r.quota.nonsense(time.Now(), from)
-			r.mu.Unlock()
+			r.nonsense(from)
 		}
 		return fmt.Errorf("%w: %w", refusal(a.target, RefusedRequest), err)
 	}
@@ -126,40 +142,49 @@ func (r *Relay) serve(ctx context.Context, from kcptransport.PeerID, stream Stre
 		return refusal(a.target, RefusedUnknown)
 	}
 	net := network(before.Addr().Addr())
-	if err := r.begin(from, net, a.target); err != nil {
+	if err := r.begin(from, net, a); err != nil {
 		return err
 	}
-	defer r.end(from, net)
+	defer r.end(from, net, a)
 	return r.connect(ctx, before, a, stream)
 }
 
 // begin counts a circuit.
-func (r *Relay) begin(from kcptransport.PeerID, net netip.Prefix, target kcptransport.PeerID) error {
+func (r *Relay) begin(from kcptransport.PeerID, net netip.Prefix, a ask) error {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	if r.drained != nil {
-		return refusal(target, RefusedClosing)
+		return refusal(a.target, RefusedClosing)
 	}
 	if code := r.quota.begin(from, net); code != 0 {
-		return refusal(target, code)
+		return refusal(a.target, code)
+	}
+	if a.last() {
+		if code := r.reserved.reach(a.target, r.quota.perPeer); code != 0 {
+			r.quota.end(from, net)
+			return refusal(a.target, code)
+		}
 	}
 	r.stats.Circuits++
 	return nil
 }
 
-func (r *Relay) end(from kcptransport.PeerID, net netip.Prefix) {
+func (r *Relay) end(from kcptransport.PeerID, net netip.Prefix, a ask) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	if r.stats.Circuits--; r.stats.Circuits == 0 && r.drained != nil {
 		close(r.drained)
 	}
 	r.quota.end(from, net)
+	if a.last() {
+		r.reserved.leave(a.target)
+	}
 }
 
 // connect makes our part of the circuit, has the next hop make its own, and waits for the end.
 func (r *Relay) connect(ctx context.Context, before Neighbor, a ask, asking Stream) error {
 	next, kind := a.target, KindRelayed
-	if len(a.route) > 0 {
+	if !a.last() {
 		next, kind = a.route[0], KindCircuit
 	}
 	behind, known := r.cfg.Neighbor(next)
@@ -229,7 +254,7 @@ func (r *Relay) open(ctx context.Context, next kcptransport.PeerID, kind string)
 func (r *Relay) agree(asked Stream, a ask, label uint32) (granted, error) {
 	passed := append(slices.Clone(a.passed), r.cfg.ID)
 	var frame []byte
-	if len(a.route) > 0 {
+	if !a.last() {
 		frame = ask{target: a.target, label: label, passed: passed, route: a.route[1:]}.frame()
 	} else {
 		frame = offer{origin: passed[0], label: label, limits: r.told(), relays: passed[1:]}.frame()
@@ -238,8 +263,8 @@ func (r *Relay) agree(asked Stream, a ask, label uint32) (granted, error) {
 		return granted{}, err
 	}
 	g, err := readGranted(asked, a.target)
-	if err == nil && len(g.relays) != len(a.route) {
-		err = errors.New("the rest of the circuit has another length than was asked for")
+	if err == nil && !slices.Equal(g.relays, a.route) {
+		err = errOtherRoute
 	}
 	return g, err
 }

@@ -59,16 +59,17 @@ func (r *Relay) current() []*transit {
 	return out
 }
 
-// Recheck asks [RelayConfig.Admit] again and ends the circuits of neighbours that are not admitted any more.
+// Recheck asks [RelayConfig.Admit] again and ends the circuits and reservations of neighbours that are not admitted any more.
 func (r *Relay) Recheck() {
 	for _, t := range r.current() {
 		if !r.admits(t.sides[0]) || !r.admits(t.sides[1]) {
 			t.close(RefusedDenied)
 		}
 	}
+	r.endReservations(RefusedDenied, func(held *reservation) bool { return !r.admits(held.by) })
 }
 
-// Drain takes no more circuits from now on, and asks both ends of those that there are to move to other relays. It returns
+// Drain takes no more circuits and reservations from now on, ends the reservations, and asks both ends of those that there are to move to other relays. It returns
 // true when none is left; when ctx ends before that, the rest is ended, and it returns false.
 func (r *Relay) Drain(ctx context.Context) bool {
 	r.mu.Lock()
@@ -80,6 +81,7 @@ func (r *Relay) Drain(ctx context.Context) bool {
 	}
 	drained := r.drained
 	r.mu.Unlock()
+	r.endReservations(RefusedClosing, func(*reservation) bool { return true })
 	for _, t := range r.current() {
 		t.tellToMove(0)
 		t.tellToMove(1)

@@ -76,12 +76,8 @@ func (q *relayQuota) begin(from kcptransport.PeerID, net netip.Prefix) RefuseCod
 }
 
 func (q *relayQuota) end(from kcptransport.PeerID, net netip.Prefix) {
-	if q.peers[from]--; q.peers[from] == 0 {
-		delete(q.peers, from)
-	}
-	if q.networks[net]--; q.networks[net] == 0 {
-		delete(q.networks, net)
-	}
+	decrease(q.peers, from)
+	decrease(q.networks, net)
 }
 
 // nonsense counts a request that made no sense. A peer that goes on is banned, each time for twice as long.

@@ -1,10 +1,15 @@
 package relaymesh
 
-import "github.com/2xppg/xppg/kcptransport"
+import (
+	"math"
+
+	"github.com/2xppg/xppg/kcptransport"
+)
 
 // SwitchStats are the counters of a [Switch] since it was made.
 type SwitchStats struct {
 	Circuits       int    // now
+	MaxCircuits    int    // that there may be, 0 for any number
 	Packets, Bytes uint64 // carried on; bytes without IP and UDP headers
 	Unknown        uint64 // packets dropped because no circuit has their label
 	Strange        uint64 // packets dropped because they did not come from the neighbour that the label was told
@@ -31,6 +36,9 @@ func (s *Switch) Stats() SwitchStats {
 	defer s.mu.Unlock()
 	stats := s.stats
 	stats.Circuits = len(s.entries) / 2
+	if s.cfg.Circuits < math.MaxInt32 {
+		stats.MaxCircuits = s.cfg.Circuits
+	}
 	stats.Peers = make(map[kcptransport.PeerID]PeerUsage, len(s.peers))
 	for id, a := range s.peers {
 		stats.Peers[id] = PeerUsage{a.circuits, a.packets, a.bytes, a.dropped, a.queued}

@@ -103,7 +103,7 @@ func (a *app) runPing(ctx context.Context, target string, o pingOptions) error {
 			break
 		}
 		sum.Sent++
-		rtt, err := pingOnce(ctx, pg, id)
+		rtt, err := pingOnce(ctx, pg, id, pongWait)
 		path, ok := pg.PathTo(id)
 		if !ok || (err != nil && ctx.Err() == nil) {
 			a.print.note("no answer to ping %d: %v", sum.Sent, err)
@@ -136,8 +136,10 @@ func changed(last string, p api.PeerInfo) string {
 
 func pathText(p api.PeerInfo) string { return p.Path + p.Addr.String() + byWay(p.Via) }
 
-func pingOnce(ctx context.Context, pg *api.Playground, id kcptransport.PeerID) (time.Duration, error) {
-	ctx, cancel := context.WithTimeout(ctx, 3*time.Second)
+const pongWait = 3 * time.Second // for an answer: neither it nor the question is sent again
+
+func pingOnce(ctx context.Context, pg *api.Playground, id kcptransport.PeerID, timeout time.Duration) (time.Duration, error) {
+	ctx, cancel := context.WithTimeout(ctx, timeout)
 	defer cancel()
 	return pg.Ping(ctx, id)
 }

@@ -77,7 +77,7 @@ func (a *app) runRelay(ctx context.Context, o relayops.Options, flags *pflag.Fla
 	begin := sync.OnceFunc(func() { close(ready) })
 	defer begin()
 	pg, err := a.start(ctx, func(c *api.Config) {
-		c.Relay, c.ListenTCP, c.ListenWS = api.RelayOn, o.TCP, o.WS
+		c.Relay, c.ListenTCP, c.ListenWS, c.URLs = api.RelayOn, o.TCP, o.WS, o.URLs()
 		c.OnEvent = func(e api.Event) {
 			<-ready
 			if a.verbose { // else a relay keeps no record of who met whom

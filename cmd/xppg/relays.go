@@ -20,6 +20,7 @@ type relayEvent struct {
 	Connected bool     `json:"connected"`
 	RTT       *float64 `json:"rtt_ms"` // null: not measured
 	Age       float64  `json:"age_s"`
+	Load      float64  `json:"load"` // 0 to 1, as it says
 	Peers     int      `json:"peers"`
 	Circuits  int      `json:"circuits"`
 }
@@ -29,8 +30,8 @@ func (a *app) relaysCommand() *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   "relays",
 		Short: "List the relays that a room knows, with round trip, load and age",
-		Long: `List the relays that a room knows: the round trip to each, to how many peers it
-has links (its load, as it says itself), and how old that is. Name a node of the
+		Long: `List the relays that a room knows: the round trip to each, its load in quarters of
+what it can do and to how many peers it has links, as it says itself, and how old that is. Name a node of the
 room with --join. Exit code 1 means that no relay is known.`,
 		Example: `  xppg relays --join host:7337
   xppg relays --join host:7337 --json`,
@@ -99,7 +100,7 @@ func waitRelays(ctx context.Context, pg *api.Playground) []api.RelayInfo {
 
 func (a *app) showRelay(r api.RelayInfo) {
 	ev := relayEvent{Event: "relay", Peer: r.ID.String(), Addrs: []string{}, Connected: r.Connected,
-		Age: r.Age.Round(time.Millisecond).Seconds(), Peers: r.Peers, Circuits: r.Circuits}
+		Age: r.Age.Round(time.Millisecond).Seconds(), Load: r.Load, Peers: r.Peers, Circuits: r.Circuits}
 	for _, addr := range r.Addrs {
 		ev.Addrs = append(ev.Addrs, addr.String())
 	}
@@ -108,5 +109,5 @@ func (a *app) showRelay(r api.RelayInfo) {
 		ms := millis(r.RTT)
 		ev.RTT, rtt = &ms, "rtt "+showDuration(r.RTT)
 	}
-	a.print.emit(ev, "%s  %s  load %d peers  age %s", r.ID, rtt, r.Peers, r.Age.Round(time.Second))
+	a.print.emit(ev, "%s  %s  load %.0f%%, %d peers  age %s", r.ID, rtt, 100*r.Load, r.Peers, r.Age.Round(time.Second))
 }

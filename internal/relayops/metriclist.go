@@ -11,6 +11,8 @@ func relayMetrics() []metric {
 	return []metric{
 		define("peers", gauge, "Peers connected now.",
 			func(s Snapshot, _ State) map[string]float64 { return one(float64(s.Peers)) }),
+		define("reservations", gauge, "Reservations that peers hold now.",
+			func(s Snapshot, _ State) map[string]float64 { return one(float64(s.Relay.Reservations)) }),
 		define("circuits", gauge, "Circuits through this relay now, with those being set up.",
 			func(s Snapshot, _ State) map[string]float64 { return one(float64(s.Relay.Circuits)) }),
 		define("circuits_granted_total", counter, "Circuits that came about.",

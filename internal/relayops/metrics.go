@@ -29,14 +29,15 @@ type State struct {
 
 // reasons are the labels of refusals. No label has values that a peer can choose.
 var reasons = map[relaymesh.RefuseCode]string{
-	relaymesh.RefusedUnknown:  "unknown_target",
-	relaymesh.RefusedBusy:     "busy",
-	relaymesh.RefusedRate:     "rate",
-	relaymesh.RefusedByTarget: "by_target",
-	relaymesh.RefusedRequest:  "request",
-	relaymesh.RefusedLimit:    "limit",
-	relaymesh.RefusedClosing:  "closing",
-	relaymesh.RefusedDenied:   "denied",
+	relaymesh.RefusedUnknown:    "unknown_target",
+	relaymesh.RefusedBusy:       "busy",
+	relaymesh.RefusedRate:       "rate",
+	relaymesh.RefusedByTarget:   "by_target",
+	relaymesh.RefusedRequest:    "request",
+	relaymesh.RefusedLimit:      "limit",
+	relaymesh.RefusedClosing:    "closing",
+	relaymesh.RefusedDenied:     "denied",
+	relaymesh.RefusedUnreserved: "unreserved",
 }
 
 const otherReason = "other"

@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"net"
 	"strconv"
+	"strings"
 	"time"
 
 	"github.com/spf13/pflag"
@@ -13,6 +14,7 @@ import (
 // Options are what the flags of a relay say, beside those that every node has.
 type Options struct {
 	TCP, WS      string // addresses for peers where UDP is blocked; "" is none
+	URL          string // where peers find them, with commas between several; "" is our own addresses
 	Metrics      string // address of the HTTP server; "" is none
 	Limits       Limits
 	Allow, Deny  string // files
@@ -29,6 +31,7 @@ const (
 func (o *Options) AddFlags(fs *pflag.FlagSet) {
 	fs.StringVar(&o.TCP, "tcp", "", "address for peers that come by TCP because UDP is blocked, such as :443 (default: none)")
 	fs.StringVar(&o.WS, "ws", "", "address for peers that come by WebSocket, such as :80 (default: none)")
+	fs.StringVar(&o.URL, "url", "", "where peers find --tcp and --ws if not at our addresses, such as wss://relay.example.org/; commas between several")
 	fs.StringVar(&o.Metrics, "metrics", "", "address for /metrics, /healthz and /readyz over HTTP, such as 127.0.0.1:9337 (default: none)")
 	fs.Var(&o.Limits.Total, "limit-total", "most that is carried in all, such as 100Mbit or 10MB/s")
 	fs.Var(&o.Limits.Peer, "limit-peer", "most that is carried for one peer")
@@ -60,6 +63,14 @@ func (o *Options) Check() error {
 		}
 	}
 	return nil
+}
+
+// URLs returns where peers find the listeners.
+func (o *Options) URLs() []string {
+	if o.URL == "" {
+		return nil
+	}
+	return strings.Split(o.URL, ",")
 }
 
 // Given returns the names of the flags that the command line set. Call it before [Apply].

@@ -18,6 +18,11 @@ const (
 	// there is a second one, and what that costs has a bar of its own.
 	TwoLinux       = "two-linux"
 	TwoLinuxNoDrop = "two-linux-no-drop" // the outer one without a rule that drops what is unsolicited
+
+	// Behind a firewall that lets only TCP through, or only TCP to port 443. AllKinds does not have these either: nothing
+	// there goes without a relay.
+	UDPBlocked    = "udp-blocked"
+	UDPBlocked443 = "udp-blocked-443"
 )
 
 // Kinds returns the common kinds of places, from the one that is easiest to reach.
@@ -65,6 +70,10 @@ func behaviour(kind string) (mapping, filtering netsim.Behaviour) {
 // mappings that do not depend on the destination, or one has and its filter lets in who comes from another port (RFC
 // 4787, sections 4.1 and 5).
 func Reachable(a, b string) bool {
+	blocked := func(n netsim.NAT) bool { return n.BlockUDP }
+	if slices.ContainsFunc(nats(a), blocked) || slices.ContainsFunc(nats(b), blocked) {
+		return false
+	}
 	mappingA, filterA := behaviour(a)
 	mappingB, filterB := behaviour(b)
 	switch {

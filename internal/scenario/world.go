@@ -76,7 +76,7 @@ func (c WorldConfig) withDefaults() (WorldConfig, error) {
 		if *kind == "" {
 			*kind = "port-restricted"
 		}
-		if !slices.Contains(append(AllKinds(), TwoLinux, TwoLinuxNoDrop), *kind) {
+		if !slices.Contains(append(AllKinds(), TwoLinux, TwoLinuxNoDrop, UDPBlocked, UDPBlocked443), *kind) {
 			return c, fmt.Errorf("scenario: there is no kind of place %q (there are %v)", *kind, AllKinds())
 		}
 	}

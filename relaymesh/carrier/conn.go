@@ -62,8 +62,9 @@ type Config struct {
 // methods may be called from several goroutines, but only one reads.
 type Conn struct {
 	kcptransport.PacketConn
-	cfg  Config
-	open atomic.Int32 // connections
+	cfg     Config
+	open    atomic.Int32 // connections
+	lastUDP atomic.Int64 // when something came by UDP, in Unix nanoseconds; 0: never
 
 	mu       sync.Mutex
 	links    map[netip.AddrPort]*link
@@ -110,6 +111,9 @@ func (c *Conn) ReadBatch(bufs [][]byte, sizes []int, addrs []netip.AddrPort) (in
 			return n, err
 		}
 		n, err := c.PacketConn.ReadBatch(bufs, sizes, addrs)
+		if n > 0 {
+			c.lastUDP.Store(time.Now().UnixNano())
+		}
 		if n > 0 || err == nil || !errors.Is(err, os.ErrDeadlineExceeded) {
 			return n, err
 		}
@@ -231,6 +235,34 @@ func (c *Conn) Settler() func() {
 		return s.Settler()
 	}
 	return func() {}
+}
+
+// LastUDP returns when something came by UDP last, whatever it was; the zero time when nothing ever did.
+func (c *Conn) LastUDP() time.Time {
+	if ns := c.lastUDP.Load(); ns != 0 {
+		return time.Unix(0, ns)
+	}
+	return time.Time{}
+}
+
+// Hang closes the connection of an address, if it has one.
+func (c *Conn) Hang(addr netip.AddrPort) {
+	c.mu.Lock()
+	l := c.links[addr]
+	c.mu.Unlock()
+	if l != nil {
+		l.close()
+	}
+}
+
+// Connections returns how many connections there are.
+func (c *Conn) Connections() int { return int(c.open.Load()) }
+
+// Connected reports whether an address stands for a connection that is there.
+func (c *Conn) Connected(addr netip.AddrPort) bool {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return c.links[addr] != nil
 }
 
 // Close closes the socket and all connections, and waits for their goroutines.

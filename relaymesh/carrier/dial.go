@@ -45,7 +45,7 @@ func (c *Conn) dial(ctx context.Context, rawURL string) (stream, error) {
 	case "ws", "wss":
 		tr := &http.Transport{DialContext: c.cfg.Dial, Proxy: c.cfg.Proxy, TLSClientConfig: c.cfg.TLS.Clone(), DisableKeepAlives: true}
 		conn, resp, err := websocket.Dial(ctx, rawURL, &websocket.DialOptions{
-			HTTPClient: &http.Client{Transport: tr}, CompressionMode: websocket.CompressionDisabled,
+			HTTPClient: &http.Client{Transport: tr, CheckRedirect: refuseRedirect}, CompressionMode: websocket.CompressionDisabled,
 		})
 		if err != nil {
 			if resp != nil && resp.Body != nil {
@@ -57,3 +57,7 @@ func (c *Conn) dial(ctx context.Context, rawURL string) (stream, error) {
 	}
 	return nil, errors.New("the scheme is none of tcp, ws, wss")
 }
+
+// refuseRedirect has a connection go to where its URL says and nowhere else: who tells us a URL is not to choose among all hosts
+// that we can reach.
+func refuseRedirect(*http.Request, []*http.Request) error { return http.ErrUseLastResponse }

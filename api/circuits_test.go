@@ -1,0 +1,117 @@
+package api
+
+import (
+	"encoding/binary"
+	"net/netip"
+	"slices"
+	"testing"
+	"time"
+
+	"github.com/2xppg/xppg/kcptransport"
+	"github.com/2xppg/xppg/relaymesh"
+)
+
+// forgeOffers has a hostile node offer a peer circuits that nobody asked for, in the name of somebody, by way of itself and others.
+func (n *node) forgeOffers(to *node, origin kcptransport.PeerID, many int, via ...*node) {
+	n.w.t.Helper()
+	p, err := n.peer(to.ID())
+	if err != nil {
+		n.w.t.Fatal(err)
+	}
+	for range many {
+		s, err := p.open(n.w.t.Context(), relaymesh.KindRelayed)
+		if err != nil {
+			n.w.t.Fatal(err)
+		}
+		body := slices.Concat([]byte{0x11, 1}, origin[:], []byte{0x80, 0, 0, 1}, make([]byte, 24), []byte{byte(len(via) + 1)})
+		for _, r := range append(slices.Clip(via), n) { // in the order from the origin on
+			id := r.ID()
+			body = append(body, id[:]...)
+		}
+		if _, err := s.Write(append(binary.BigEndian.AppendUint16(nil, uint16(len(body))), body...)); err != nil {
+			n.w.t.Fatal(err)
+		}
+	}
+}
+
+// Circuits that hostile peers make up do not keep two peers from having real ones.
+func TestForgedOffers(t *testing.T) {
+	inWorld(t, func(t *testing.T, w *world) {
+		a, b, rs := w.relayed("symmetric", "symmetric", 2)
+		for range 3 {
+			m := w.public(noMesh)
+			a.meet(m)
+			b.meet(m)
+			m.forgeOffers(a, b.ID(), 8, rs...)
+			m.forgeOffers(b, a.ID(), 8, rs...)
+		}
+		time.Sleep(100 * time.Millisecond)
+		if n := len(a.circuitsTo(b.ID())); n != maxAlleged {
+			t.Errorf("%d circuits are kept on somebody's word", n)
+		}
+		if n := len(a.routesTo(b.ID(), 3)); n != len(rs) {
+			t.Errorf("%d ways by relays are left", n)
+		}
+		time.Sleep(allegedGrace)
+		a.join(b.ID().String())
+		start := time.Now()
+		if err := a.SendText(w.ctx(20*time.Second), "hello", b.ID()); err != nil {
+			t.Fatal(err)
+		}
+		if took := time.Since(start); took > 500*time.Millisecond {
+			t.Errorf("sent after %v", took)
+		}
+		time.Sleep(3 * circuitProof)
+		if n := len(a.trustedTo(b.ID())); n == 0 || n != len(a.circuitsTo(b.ID())) || n != len(b.circuitsTo(a.ID())) {
+			t.Errorf("%d and %d circuits are kept, %d of them true", len(a.circuitsTo(b.ID())), len(b.circuitsTo(a.ID())), n)
+		}
+	})
+}
+
+// holeConn is the socket of a relay that agrees to everything and carries nothing.
+type holeConn struct{ kcptransport.PacketConn }
+
+func (c holeConn) WriteBatch(bufs [][]byte, addrs []netip.AddrPort) (int, error) {
+	var kept [][]byte
+	var to []netip.AddrPort
+	for i, b := range bufs {
+		if b[0]&^1 != 0xd0 {
+			kept, to = append(kept, b), append(to, addrs[i])
+		}
+	}
+	if len(kept) > 0 {
+		if _, err := c.PacketConn.WriteBatch(kept, to); err != nil {
+			return 0, err
+		}
+	}
+	return len(bufs), nil
+}
+
+// Relays that carry nothing are left for one that does.
+func TestRelaysThatCarryNothing(t *testing.T) {
+	inWorld(t, func(t *testing.T, w *world) {
+		for range 3 {
+			w.public(relays, func(c *Config) { c.Conn = holeConn{c.Conn} })
+		}
+		holes := slices.Clone(w.nodes)
+		a, b, rs := w.relayed("symmetric", "symmetric", 1)
+		for _, h := range holes {
+			a.meet(h)
+			b.meet(h)
+		}
+		time.Sleep(3 * time.Second)
+		a.join(b.ID().String())
+		start := time.Now()
+		if err := a.SendText(w.ctx(20*time.Second), "hello", b.ID()); err != nil {
+			t.Fatal(err)
+		}
+		t.Logf("sent after %v", time.Since(start))
+		for range 30 {
+			time.Sleep(time.Second)
+			info, _ := a.PathTo(b.ID())
+			if len(info.Via) != 1 || info.Via[0] != rs[0].ID() {
+				t.Errorf("path is %+v", info)
+			}
+		}
+	})
+}

@@ -1,0 +1,174 @@
+package main
+
+import (
+	"bufio"
+	"context"
+	"encoding/binary"
+	"fmt"
+	"io"
+	"net/netip"
+	"time"
+
+	"github.com/2xppg/xppg/internal/udp"
+	"github.com/2xppg/xppg/kcptransport"
+	"github.com/2xppg/xppg/relaymesh"
+)
+
+const (
+	relayedType = 0xD0 // of packets on a circuit, and one more when a relay marked them
+	farLabel    = 1    // what the far side wants on its packets
+)
+
+// relayXPPG is a node with a switch, as api runs it. The first two peers that link get a circuit without limits.
+func relayXPPG(ctx context.Context, in *bufio.Reader, out io.Writer) error {
+	conn, err := udp.Listen("127.0.0.1:0")
+	if err != nil {
+		return err
+	}
+	id, err := kcptransport.NewIdentity(nil)
+	if err != nil {
+		return err
+	}
+	sw, err := relaymesh.NewSwitch(relaymesh.SwitchConfig{Write: conn.WriteBatch})
+	if err != nil {
+		return err
+	}
+	go func() { _ = sw.Run(ctx) }()
+	e, err := kcptransport.Listen(kcptransport.Config{Conn: conn, Identity: id, App: "bench", Forwarder: sw})
+	if err != nil {
+		return err
+	}
+	defer func() { _ = e.Close() }()
+	fmt.Fprintln(out, e.ID(), e.LocalAddr())
+	var hops [2]relaymesh.Neighbor
+	for i := range hops {
+		link, err := e.Accept(ctx)
+		if err != nil {
+			return err
+		}
+		hops[i] = link.Hop()
+		fmt.Fprintln(out, "linked")
+	}
+	circuit, err := sw.Connect(hops[0], hops[1], relaymesh.Limits{})
+	if err != nil {
+		return err
+	}
+	circuit.SetRemote(relaymesh.SideB, farLabel)
+	fmt.Fprintln(out, circuit.LabelFor(relaymesh.SideA))
+	waitEOF(in)
+	return nil
+}
+
+// forwardXPPG links two endpoints to a relay, and sends packets of the circuit between them from the first one's socket.
+// What is in them looks like ciphertext to a relay.
+func forwardXPPG(ctx context.Context, size int) (*flow, error) {
+	f, a, b, err := startUDPFlow("xppg")
+	if err != nil {
+		return nil, err
+	}
+	var id, at string
+	var label uint32
+	line, err := f.relay.line()
+	if err == nil {
+		_, err = fmt.Sscan(line, &id, &at)
+	}
+	if err != nil {
+		return f.fail(err)
+	}
+	peer, err := kcptransport.ParsePeerID(id)
+	if err != nil {
+		return f.fail(err)
+	}
+	addr, err := netip.ParseAddrPort(at)
+	if err != nil {
+		return f.fail(err)
+	}
+	progress := make(chan struct{}, 1)
+	for _, conn := range []kcptransport.PacketConn{a, countingConn{b, f, progress}} {
+		e, err := f.xppgEndpoint(conn)
+		if err != nil {
+			return f.fail(err)
+		}
+		if _, err = e.Dial(ctx, kcptransport.Dial{Peer: peer, Addrs: []netip.AddrPort{addr}}); err != nil {
+			return f.fail(err)
+		}
+		if _, err = f.relay.line(); err != nil {
+			return f.fail(err)
+		}
+	}
+	if line, err = f.relay.line(); err == nil {
+		_, err = fmt.Sscan(line, &label)
+	}
+	if err != nil {
+		return f.fail(err)
+	}
+	prefix := binary.BigEndian.AppendUint32([]byte{relayedType}, label)
+	f.push = f.pushPackets(a, addr, prefix, size, loadAhead, progress)
+	return f, nil
+}
+
+// countingConn takes the packets of circuits out of what its endpoint reads, and counts them.
+type countingConn struct {
+	*udp.Conn
+	f        *flow
+	progress chan<- struct{}
+}
+
+// ReadBatch implements kcptransport.PacketConn.
+func (c countingConn) ReadBatch(bufs [][]byte, sizes []int, addrs []netip.AddrPort) (int, error) {
+	for {
+		n, err := c.Conn.ReadBatch(bufs, sizes, addrs)
+		if err != nil {
+			return n, err
+		}
+		bytes, others := 0, 0
+		for i, s := range sizes[:n] {
+			if s >= 5 && bufs[i][0]|1 == relayedType|1 && binary.BigEndian.Uint32(bufs[i][1:]) == farLabel {
+				bytes += s
+				continue
+			}
+			copy(bufs[others], bufs[i][:s])
+			sizes[others], addrs[others] = s, addrs[i]
+			others++
+		}
+		c.f.count(bytes, c.progress)
+		if others > 0 {
+			return others, nil
+		}
+	}
+}
+
+// startFlow starts this program as a relay.
+func startFlow(name string) (*flow, error) {
+	r, err := startSelf(name)
+	if err != nil {
+		return nil, err
+	}
+	return flowOf(r), nil
+}
+
+// startUDPFlow starts this program as a relay, and opens sockets for both of its sides.
+func startUDPFlow(name string) (f *flow, a, b *udp.Conn, err error) {
+	if f, err = startFlow(name); err != nil {
+		return nil, nil, nil, err
+	}
+	if a, b, err = f.sockets(); err != nil {
+		_, err = f.fail(err)
+		return nil, nil, nil, err
+	}
+	return f, a, b, nil
+}
+
+// flowOf makes a flow that ends its relay when it is closed, or hangs.
+func flowOf(r *relayProcess) *flow {
+	f := &flow{relay: r}
+	f.onClose(r.stop)
+	alarm := time.AfterFunc(time.Minute, func() { _ = r.cmd.Process.Kill() })
+	f.onClose(func() error { alarm.Stop(); return nil })
+	return f
+}
+
+func (f *flow) fail(err error) (*flow, error) {
+	f.close()
+	return nil, fmt.Errorf("bench: setting up a relay: %w", err)
+}

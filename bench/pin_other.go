@@ -1,0 +1,6 @@
+//go:build !linux
+
+package main
+
+// separate does nothing here.
+func separate(int) (undo func()) { return func() {} }

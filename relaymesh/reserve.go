@@ -1,0 +1,183 @@
+package relaymesh
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net/netip"
+	"time"
+
+	"github.com/2xppg/xppg/kcptransport"
+)
+
+// What a relay promises.
+const (
+	reservationTime  = 30 * time.Minute
+	reservationGrace = time.Minute // that a renewal may be late
+	maxReservations  = 4096
+	netReservations  = 256 // of one IPv4 /24 or IPv6 /48
+	peerReservations = 2   // of one peer: the second one while the first one's link is ending
+	circuitsUnasked  = 8   // at once, to a peer that holds no reservation
+)
+
+// reserved counts the reservations that a relay has given, and the circuits to those who have none. The caller locks.
+type reserved struct {
+	most, perNetwork int
+	peers            map[kcptransport.PeerID]int
+	networks         map[netip.Prefix]int
+	total            int
+	targets          map[kcptransport.PeerID]int // circuits to each
+}
+
+func newReserved(most int) *reserved {
+	return &reserved{
+		most: limitOr(most, maxReservations), perNetwork: netReservations,
+		peers: map[kcptransport.PeerID]int{}, networks: map[netip.Prefix]int{}, targets: map[kcptransport.PeerID]int{},
+	}
+}
+
+func (r *reserved) begin(peer kcptransport.PeerID, net netip.Prefix) RefuseCode {
+	if r.total >= r.most || r.peers[peer] >= peerReservations || r.networks[net] >= r.perNetwork {
+		return RefusedBusy
+	}
+	r.total++
+	r.peers[peer]++
+	r.networks[net]++
+	return 0
+}
+
+func (r *reserved) end(peer kcptransport.PeerID, net netip.Prefix) {
+	r.total--
+	decrease(r.peers, peer)
+	decrease(r.networks, net)
+}
+
+// reach counts a circuit that ends at a target. After 0 the caller calls leave when it is over.
+func (r *reserved) reach(target kcptransport.PeerID, most int) RefuseCode {
+	if r.peers[target] == 0 && r.targets[target] >= circuitsUnasked {
+		return RefusedUnreserved
+	}
+	if r.targets[target] >= most {
+		return RefusedBusy
+	}
+	r.targets[target]++
+	return 0
+}
+
+func (r *reserved) leave(target kcptransport.PeerID) { decrease(r.targets, target) }
+
+// decrease counts down, and forgets what reaches 0.
+func decrease[K comparable](m map[K]int, k K) {
+	if m[k]--; m[k] <= 0 {
+		delete(m, k)
+	}
+}
+
+// ServeReserve serves a stream of kind [KindReserve] that peer from opened, as long as the reservation is renewed or until ctx
+// ends, and closes it.
+func (r *Relay) ServeReserve(ctx context.Context, from kcptransport.PeerID, stream Stream) error {
+	defer stream.Close()
+	ctx, cancel := context.WithCancelCause(ctx)
+	defer cancel(nil)
+	defer interruptOn(ctx, stream)()
+	err := r.reserve(ctx, cancel, from, stream)
+	var refused *RefusedError
+	if cause := context.Cause(ctx); errors.As(cause, &refused) || errors.As(err, &refused) {
+		r.refused(refused.Code)
+		tell(stream, refused.Code)
+	}
+	if err == nil || ctx.Err() != nil {
+		return nil
+	}
+	return fmt.Errorf("relaymesh: reservation of %s: %w", from.Short(), err)
+}
+
+func (r *Relay) reserve(ctx context.Context, end context.CancelCauseFunc, from kcptransport.PeerID, stream Stream) error {
+	if err := setDeadline(ctx, acceptTimeout, stream); err != nil {
+		return err
+	}
+	var held *reservation
+	defer func() { r.giveBack(held) }()
+	for {
+		frame, err := readFrame(stream, make([]byte, maxFrameBytes))
+		if err != nil {
+			return err
+		}
+		if _, err := firstFrame(frame, frameReserve); err != nil {
+			if !errors.Is(err, errVersion) {
+				r.nonsense(from)
+			}
+			return fmt.Errorf("%w: %w", refusal(from, RefusedRequest), err)
+		}
+		before, known := r.cfg.Neighbor(from)
+		if !known {
+			return refusal(from, RefusedUnknown)
+		}
+		if !r.admits(before) {
+			return refusal(from, RefusedDenied)
+		}
+		if held, err = r.promise(held, before, end); err != nil {
+			return err
+		}
+		if err := setDeadline(ctx, reservationTime+reservationGrace, stream); err != nil {
+			return err
+		}
+		if _, err := stream.Write(reservedFrame(r.told(), reservationTime)); err != nil {
+			return err
+		}
+	}
+}
+
+// reservation is one that was given.
+type reservation struct {
+	by  Neighbor
+	net netip.Prefix
+	end context.CancelCauseFunc
+}
+
+// promise counts a reservation, or one more renewal of it.
+func (r *Relay) promise(held *reservation, by Neighbor, end context.CancelCauseFunc) (*reservation, error) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if r.drained != nil {
+		return held, refusal(by.Peer(), RefusedClosing)
+	}
+	if code := r.quota.ask(time.Now(), by.Peer()); code != 0 {
+		return held, refusal(by.Peer(), code)
+	}
+	if held != nil {
+		return held, nil
+	}
+	net := network(by.Addr().Addr())
+	if code := r.reserved.begin(by.Peer(), net); code != 0 {
+		return nil, refusal(by.Peer(), code)
+	}
+	held = &reservation{by: by, net: net, end: end}
+	r.reservations[held] = true
+	return held, nil
+}
+
+func (r *Relay) giveBack(held *reservation) {
+	if held == nil {
+		return
+	}
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	delete(r.reservations, held)
+	r.reserved.end(held.by.Peer(), held.net)
+}
+
+// endReservations ends those that wanted says.
+func (r *Relay) endReservations(code RefuseCode, wanted func(*reservation) bool) {
+	r.mu.Lock()
+	var ending []*reservation
+	for held := range r.reservations {
+		ending = append(ending, held)
+	}
+	r.mu.Unlock()
+	for _, held := range ending {
+		if wanted(held) {
+			held.end(refusal(held.by.Peer(), code))
+		}
+	}
+}
