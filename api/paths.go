@@ -36,7 +36,13 @@ func (p *peer) keepPaths(ctx context.Context) {
 		}
 		info, ok := p.link.Path()
 		next := time.Duration(0)
-		if staying, _ := p.circuits(); len(staying) < p.wantCircuits(info, ok) {
+		staying, _ := p.circuits()
+		want := p.wantCircuits(info, ok)
+		if p.troubled.Swap(false) { // circuits that are silent are there until their relays are found to be gone
+			circuits = retry{at: now}
+			want = max(want, min(len(staying)+1, maxWarm+1))
+		}
+		if len(staying) < want {
 			if circuits.due(now) {
 				if _, err := p.pg.relayTo(ctx, p.id); err == nil {
 					circuits = retry{at: time.Now()}
@@ -166,7 +172,7 @@ func (r *retry) wait() time.Duration { return max(time.Until(r.at), time.Millise
 
 // soonest returns the shorter of two waits, of which 0 means none.
 func soonest(a, b time.Duration) time.Duration {
-	if a == 0 || b < a {
+	if a == 0 || b != 0 && b < a {
 		return b
 	}
 	return a

@@ -56,6 +56,7 @@ type peer struct {
 	pathWake chan struct{} // holds one token when there is something to do for keepPaths
 	moveAt   time.Time     // when circuits whose relay is about to end are closed; of keepPaths
 	movedAt  atomic.Bool   // our network has changed since keepPaths last looked
+	troubled atomic.Bool   // it has fallen silent since keepPaths last looked
 
 	mending     atomic.Bool  // punching anew: see mend
 	mends       atomic.Int32 // begun

@@ -4,6 +4,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/2xppg/xppg/kcptransport"
 	"github.com/2xppg/xppg/netsim"
 )
 
@@ -127,6 +128,43 @@ func TestAlwaysAPath(t *testing.T) {
 			t.Errorf("b got %q", got)
 		}
 	})
+}
+
+// A relay may die a moment after it was found, when what others relay has just become known.
+func TestRelayDiesEarly(t *testing.T) {
+	for after := 200 * time.Millisecond; after < 2*time.Second; after *= 2 {
+		t.Run(after.String(), func(t *testing.T) {
+			inWorld(t, func(t *testing.T, w *world) {
+				relayed := map[kcptransport.PeerID]*node{}
+				a, b := w.behind(netsim.Presets["symmetric"]), w.behind(netsim.Presets["symmetric"])
+				for range 2 {
+					r := w.public(relays)
+					relayed[r.ID()] = r
+					a.meet(r)
+					b.meet(r)
+				}
+				a.join(b.ID().String())
+				time.Sleep(after)
+				info, _ := a.PathTo(b.ID())
+				if len(info.Via) != 1 {
+					t.Fatalf("path is %+v", info)
+				}
+				relayed[info.Via[0]].host.SetAddrs()
+				if err := a.SendText(w.ctx(2*time.Second), "hello", b.ID()); err != nil {
+					t.Fatal(err)
+				}
+			})
+		})
+	}
+}
+
+// What is to be done soonest is done then, also when nothing else waits.
+func TestSoonest(t *testing.T) {
+	for _, tt := range []struct{ a, b, want time.Duration }{{0, 0, 0}, {1, 0, 1}, {0, 1, 1}, {1, 2, 1}, {2, 1, 1}} {
+		if got := soonest(tt.a, tt.b); got != tt.want {
+			t.Errorf("soonest(%d, %d) = %d, want %d", tt.a, tt.b, got, tt.want)
+		}
+	}
 }
 
 // Two peers that have no relay in common are connected through a row of relays.

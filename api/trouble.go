@@ -25,6 +25,10 @@ const (
 
 // trouble does what can be done for a link whose peer has fallen silent.
 func (pg *Playground) trouble(link *kcptransport.Link) {
+	if p := pg.peerOf(link); p != nil {
+		p.troubled.Store(true)
+		wake(p.pathWake)
+	}
 	pg.fallBack(link)
 	pg.meetAgain(link)
 }

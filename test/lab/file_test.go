@@ -16,7 +16,7 @@ func TestFile(t *testing.T) {
 	needLab(t)
 	t.Parallel()
 	const size = 4 << 20
-	p := newPair(t, place{portPreserving}, place{portPreserving}, 0)
+	p := newPair(t, realistic, place{portPreserving}, place{portPreserving}, 0)
 	content := make([]byte, size)
 	rand.NewChaCha8([32]byte{1}).Read(content)
 	file := filepath.Join(t.TempDir(), "holiday.bin")

@@ -29,6 +29,7 @@ type event struct {
 	Mapping string `json:"mapping"`
 	NAT     vector `json:"nat"`
 
+	Via         []string `json:"via"`
 	Public      []string `json:"public"`
 	Bytes       int64    `json:"bytes"`
 	Seconds     float64  `json:"seconds"`
