@@ -149,9 +149,15 @@ func (t *pathTable) doubtInUse(now time.Time) {
 }
 
 // heardElsewhere is called when the peer sends data on a path that worked before and is not in use. If one of the two is a
-// circuit and the other is none, the peer has perhaps left the path in use because it does not work for it.
+// circuit and the other is none, the peer has perhaps left the path in use because it does not work for it. A circuit on which
+// it was never heard is left at once: that it leads there is the relays' word, and of several that were asked for at the same time
+// the peer may have kept another one.
 func (t *pathTable) heardElsewhere(now time.Time, e *pathEntry) {
-	if old := t.inUse; old != nil && e.path.Direct() != old.path.Direct() && now.Sub(old.heardAt) >= old.srtt {
+	switch old := t.inUse; {
+	case old == nil:
+	case !old.path.Direct() && old.counts.PacketsReceived == 0 && e.mayCarry(t, t.anyFull()):
+		t.use(now, e)
+	case e.path.Direct() != old.path.Direct() && now.Sub(old.heardAt) >= old.srtt:
 		t.doubtInUse(now)
 	}
 }

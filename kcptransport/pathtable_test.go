@@ -610,3 +610,23 @@ func TestPathTableClockJumps(t *testing.T) {
 		}
 	})
 }
+
+// Of two circuits that were opened at the same time, the peer may have kept the other one. What it sends there shows that,
+// once: a circuit on which it was heard is not left for another.
+func TestTableUnheardCircuit(t *testing.T) {
+	tt := newTableTest(t)
+	circuit := func(n byte) Path { return Path{Addr: testPath(n).Addr, Circuit: uint32(n)} }
+	tt.opened(tt.now, circuit(1), 40*time.Millisecond, nil)
+	tt.opened(tt.now, circuit(2), 40*time.Millisecond, nil)
+	tt.step()
+	tt.wantInUse(circuit(1))
+	tt.pass(time.Millisecond)
+	tt.heard(tt.now, circuit(2), false, 50) // a probe says nothing of which one it uses
+	tt.wantInUse(circuit(1))
+	tt.heard(tt.now, circuit(2), true, 500)
+	tt.step()
+	tt.wantInUse(circuit(2))
+	tt.heard(tt.now, circuit(1), true, 500)
+	tt.step()
+	tt.wantInUse(circuit(2))
+}

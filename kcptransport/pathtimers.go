@@ -193,7 +193,12 @@ func (t *pathTable) choose(now time.Time) {
 	if old := t.inUse; old != nil && old.path.Direct() && !t.paths[choice].path.Direct() {
 		old.left(now)
 	}
-	t.inUse, t.since = t.paths[choice], now
+	t.use(now, t.paths[choice])
+}
+
+// use takes a path into use.
+func (t *pathTable) use(now time.Time, e *pathEntry) {
+	t.inUse, t.since = e, now
 	t.changes++
 	t.dirty = true
 }

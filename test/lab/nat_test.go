@@ -31,6 +31,8 @@ const (
 	carrierBlock nat = "carrier-block"
 	// sequential: as random, but each new mapping has the port that is 256 higher.
 	sequential nat = "sequential"
+	// udpBlocked: TCP only.
+	udpBlocked nat = "udp-blocked"
 )
 
 // place is where somebody is: behind these NATs, the one at home first.
@@ -53,8 +55,10 @@ func (p place) String() string {
 
 // rules returns the nftables rules of a router whose outside is wan0.
 func (n nat) rules() string {
-	drop, masquerade, cone := `iifname "wan0" ct state new counter drop`, "masquerade", ""
+	drop, masquerade, cone, forward := `iifname "wan0" ct state new counter drop`, "masquerade", "", ""
 	switch n {
+	case udpBlocked:
+		forward = "\n\tchain forward {\n\t\ttype filter hook forward priority filter\n\t\tmeta l4proto udp counter drop\n\t}"
 	case portPreservingOpen:
 		drop = ""
 	case random:
@@ -95,13 +99,32 @@ func (n nat) rules() string {
 	chain input {
 		type filter hook input priority filter
 		%s
-	}
+	}%s
 }
 table ip nat {%s
 	chain postrouting {
 		type nat hook postrouting priority srcnat
 		oifname "wan0" meta l4proto udp counter %s
+		oifname "wan0" meta l4proto tcp masquerade
 	}
 }
-`, drop, cone, masquerade)
+`, drop, forward, cone, masquerade)
+}
+
+// block makes a router drop what it should forward, as nftables matches it; the return value ends that.
+func (w *world) block(router *space, match string) (unblock func()) {
+	w.t.Helper()
+	nft := func(line string) {
+		w.t.Helper()
+		_, err := router.exec(line, "nft", "-f", "-")
+		w.must(err)
+	}
+	nft(fmt.Sprintf(`table inet block {
+	chain forward {
+		type filter hook forward priority filter
+		%s counter drop
+	}
+}
+`, match))
+	return func() { w.t.Helper(); nft("delete table inet block\n") }
 }

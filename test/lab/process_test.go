@@ -33,6 +33,8 @@ type event struct {
 	Public      []string `json:"public"`
 	Bytes       int64    `json:"bytes"`
 	Seconds     float64  `json:"seconds"`
+	Seq         int      `json:"seq"`
+	Sent        int      `json:"sent"`
 	Received    int      `json:"received"`
 	DirectAfter *float64 `json:"direct_after_ms"`
 }

@@ -3,49 +3,162 @@
 package lab
 
 import (
+	"fmt"
 	"net/netip"
+	"syscall"
 	"testing"
 	"time"
 )
 
 var relayAddrs = [2]netip.Addr{netip.MustParseAddr("20.0.116.1"), netip.MustParseAddr("20.0.117.1")}
 
-// TestRelayKilled: the relay in use dies without a word, and pings go on by way
-// of the other one.
+// lossless is an internet on which an answer that does not come was not lost by accident.
+var lossless = weather{delay: 10 * time.Millisecond}
+
+// relayed is two peers, each behind a router, who know the same relays.
+type relayed struct {
+	*world
+	relays     map[string]*process // by peer ID
+	join       []string            // flags
+	alice, bob *space
+	id         string // Bob's
+}
+
+// newRelayed builds the world, and starts some relays and Bob's node.
+func newRelayed(t *testing.T, a, b place, relays int) *relayed {
+	t.Helper()
+	w := newWorld(t, lossless)
+	r := &relayed{world: w, relays: map[string]*process{}}
+	for i, addr := range relayAddrs[:relays] {
+		p := w.xppg(w.public(fmt.Sprintf("relay%d", i), addr), "relay", "--stun", "none", "--listen", "0.0.0.0:7337", "--tcp", "0.0.0.0:443")
+		ready := p.wantEvent("ready", startWithin)
+		p.wantEvent("streams", startWithin)
+		r.relays[ready.Peer] = p
+		r.join = append(r.join, "--join", ready.Ticket)
+	}
+	r.alice = w.home("alice", aliceOutside, aliceInside, a...)
+	r.bob = w.home("bob", bobOutside, bobInside, b...)
+	bob := w.xppg(r.bob, append([]string{"node", "--stun", "none"}, r.join...)...)
+	r.id = bob.wantEvent("ready", startWithin).Peer
+	for id := range r.relays {
+		bob.want("link to a relay", startWithin, func(e event) bool { return e.Event == "peer" && e.State == "connected" && e.Peer == id })
+	}
+	return r
+}
+
+// ping starts pings from Alice to Bob.
+func (r *relayed) ping(flags ...string) *process {
+	r.t.Helper()
+	return r.xppg(r.alice, append(append([]string{"ping", r.id, "--stun", "none", "--timeout", "2m"}, r.join...), flags...)...)
+}
+
+// wantPongs waits for some answers by a path that matches, and returns the last one.
+func (p *process) wantPongs(what string, n int, within time.Duration, match func(event) bool) event {
+	p.w.t.Helper()
+	return p.want(fmt.Sprintf("%d answers %s", n, what), within, func(e event) bool {
+		if e.Event == "pong" && match(e) {
+			n--
+		}
+		return n == 0
+	})
+}
+
+func byRelay(e event) bool { return len(e.Via) == 1 }
+
+func direct(e event) bool { return e.Path == "direct" }
+
+// after matches what comes after an answer.
+func after(pong event, match func(event) bool) func(event) bool {
+	return func(e event) bool { return e.Seq > pong.Seq && match(e) }
+}
+
+func byOtherThan(relay string) func(event) bool {
+	return func(e event) bool { return byRelay(e) && e.Via[0] != relay }
+}
+
+// TestEveryPair: whatever the two routers are, there is a path.
+func TestEveryPair(t *testing.T) {
+	needLab(t)
+	places := []place{
+		{portPreserving}, {portPreservingOpen}, {random}, {fullCone}, {fullConeHairpin}, {addressRestricted}, {carrierBlock}, {sequential}, {udpBlocked},
+		carrier, carrierOpen,
+	}
+	for i, a := range places {
+		for _, b := range places[i:] {
+			t.Run(fmt.Sprintf("%s x %s", a, b), func(t *testing.T) {
+				t.Parallel()
+				r := newRelayed(t, a, b, 1)
+				p := r.ping("--count", "3", "--interval", "100ms")
+				code, events := p.wantExit(startWithin)
+				if last := events[len(events)-1]; code != 0 || last.Received != 3 {
+					t.Errorf("exit code %d, %+v", code, last)
+				}
+			})
+		}
+	}
+}
+
+// TestRelayKilled: the relay in use dies without a word, and pings go on by way of the other one.
 func TestRelayKilled(t *testing.T) {
 	needLab(t)
-	t.Parallel()
-	w := newWorld(t, weather{delay: 10 * time.Millisecond})
-	relays := map[string]*process{} // by peer ID
-	var join []string
-	for i, addr := range relayAddrs {
-		r := w.xppg(w.public([]string{"relay1", "relay2"}[i], addr), "node", "--stun", "none", "--relay=on", "--listen", "0.0.0.0:7337")
-		relays[r.wantEvent("ready", startWithin).Peer] = r
-		join = append(join, "--join", netip.AddrPortFrom(addr, 7337).String())
+	for round := range 5 {
+		t.Run(fmt.Sprint(round), func(t *testing.T) {
+			t.Parallel()
+			r := newRelayed(t, place{random}, place{random}, 2)
+			alice := r.ping("--count", "1000", "--interval", "100ms")
+			dead := alice.wantPongs("by a relay", 10, startWithin, byRelay).Via[0]
+			r.relays[dead].kill()
+			start := time.Now()
+			alice.wantPongs("by the other relay", 3, startWithin, byOtherThan(dead))
+			t.Logf("the third answer by the other relay came %v after the first relay died", time.Since(start).Round(time.Millisecond))
+		})
 	}
-	bob := w.xppg(w.home("bob", bobOutside, bobInside, random), append([]string{"node", "--stun", "none"}, join...)...)
-	id := bob.wantEvent("ready", startWithin).Peer
-	for r := range relays {
-		bob.want("link to a relay", startWithin, func(e event) bool { return e.Event == "peer" && e.State == "connected" && e.Peer == r })
-	}
-	alice := w.xppg(w.home("alice", aliceOutside, aliceInside, random),
-		append([]string{"ping", id, "--stun", "none", "--count", "1000", "--interval", "100ms", "--timeout", "2m"}, join...)...)
+}
 
-	pongs := 0
-	first := alice.want("10 answers", startWithin, func(e event) bool {
-		if e.Event == "pong" {
-			pongs++
-		}
-		return pongs == 10
-	})
-	if len(first.Via) != 1 || relays[first.Via[0]] == nil {
-		t.Fatalf("the path is %+v, want one by way of one relay", first)
+// TestRelayDrains: the relay in use is told to end, and not one ping is lost.
+func TestRelayDrains(t *testing.T) {
+	needLab(t)
+	t.Parallel()
+	r := newRelayed(t, place{random}, place{random}, 2)
+	alice := r.ping("--count", "60", "--interval", "100ms")
+	ending := alice.wantPongs("by a relay", 10, startWithin, byRelay).Via[0]
+	relay := r.relays[ending]
+	r.must(relay.cmd.Process.Signal(syscall.SIGTERM))
+	relay.wantEvent("draining", endWithin)
+	if code, _ := relay.wantExit(startWithin); code != 0 {
+		t.Errorf("the relay's exit code is %d", code)
 	}
-	dead := first.Via[0]
-	relays[dead].kill()
-	killed := time.Now()
-	alice.want("answers by way of the other relay", startWithin, func(e event) bool {
-		return e.Event == "pong" && len(e.Via) == 1 && e.Via[0] != dead
-	})
-	t.Logf("answers by the other relay %v after the first one died", time.Since(killed).Round(time.Millisecond))
+	alice.wantPongs("by the other relay", 3, startWithin, byOtherThan(ending))
+	code, events := alice.wantExit(time.Minute)
+	if last := events[len(events)-1]; code != 0 || last.Received != last.Sent {
+		t.Errorf("exit code %d, %+v", code, last)
+	}
+}
+
+// TestUDPBlocked: a router that begins to drop UDP makes its peers go by TCP to the relay, and they come back when it
+// passes UDP again.
+func TestUDPBlocked(t *testing.T) {
+	cutAndRestored(t, "meta l4proto udp")
+}
+
+// TestDirectCut: what breaks the direct path only leaves the circuit, until the direct path is back.
+func TestDirectCut(t *testing.T) {
+	cutAndRestored(t, fmt.Sprintf("ip daddr %v", bobOutside))
+}
+
+// cutAndRestored has Alice's router drop packets, by which the direct path ends, and pass them again.
+func cutAndRestored(t *testing.T, match string) {
+	needLab(t)
+	t.Parallel()
+	r := newRelayed(t, place{portPreserving}, place{portPreserving}, 1)
+	alice := r.ping("--count", "1000", "--interval", "100ms")
+	last := alice.wantPongs("by the direct path", 15, startWithin, direct)
+	unblock := r.block(r.routers[0], match)
+	start := time.Now()
+	last = alice.wantPongs("by the relay", 5, startWithin, after(last, byRelay))
+	t.Logf("the fifth answer by the relay came after %v", time.Since(start).Round(time.Millisecond))
+	unblock()
+	start = time.Now()
+	alice.wantPongs("by the direct path again", 5, 2*time.Minute, after(last, direct))
+	t.Logf("the fifth answer by the direct path came after %v", time.Since(start).Round(time.Millisecond))
 }
