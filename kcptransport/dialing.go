@@ -21,8 +21,8 @@ const (
 type dial struct {
 	initiator *initiator
 	index     uint32
-	peer      PeerID // zero: not known
-	local     linkID // ours, zero: chosen when the peer is known
+	peer      PeerID   // zero: not known
+	local     linkName // ours, zero: chosen when the peer is known
 	requests  []*dialRequest
 	targets   []dialTarget
 	sentAt    time.Time // the first time
@@ -174,15 +174,15 @@ func (h *handshaker) newDial(now time.Time, peer PeerID, rekeys *Link) (*dial, e
 	d := &dial{index: index, peer: peer, next: now, rekeys: rekeys}
 	switch {
 	case rekeys != nil:
-		d.local = rekeys.local
+		d.local = linkName{rekeys.local, rekeys}
 	case !peer.IsZero():
-		d.local = h.localID(now, peer, nil)
+		d.local = h.nameFor(now, peer, nil)
 	}
 	d.initiator, err = newInitiator(h.cfg, peer, index, func(peer PeerID, theirs *Hello) Hello {
 		if theirs != nil {
-			d.local = h.localID(d.answeredAt, peer, &remoteID{parseLinkID(theirs.LinkID), true})
+			d.local = h.nameFor(d.answeredAt, peer, &remoteID{parseLinkID(theirs.LinkID), true})
 		}
-		return h.hello(d.local, d.answering)
+		return h.hello(d.local.linkID, d.answering)
 	})
 	if err != nil {
 		h.e.table.dropIndex(index)

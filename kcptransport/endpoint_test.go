@@ -422,6 +422,26 @@ func TestReplacementAfterClose(t *testing.T) {
 	})
 }
 
+// One side loses the link while the other one renews its keys. What comes of that handshake must not pass for the link
+// that is gone: the other side would keep streams of which this one knows nothing.
+func TestLinkEndsDuringRenewal(t *testing.T) {
+	inWorld(t, 50*time.Millisecond, func(w *world) {
+		a, b, l, m := w.pair()
+		w.sleep(guessTime)
+		w.askRenewal(l)
+		w.sleep(75 * time.Millisecond) // b has answered
+		m.inbox.put(abortMessage{io.EOF})
+		w.open(l, "echo")
+		w.sleep(200 * time.Millisecond) // a has the answer, and uses the new keys
+		m = b.dial(a)
+		if err := w.wantEnd(l, time.Second); !errors.Is(err, ErrReplaced) {
+			w.Errorf("the old link ended with %v", err)
+		}
+		w.serveEcho(a.accept())
+		w.wantEcho(m)
+	})
+}
+
 // What was recorded of a handshake and its data does nothing when it is sent again, from anywhere.
 func TestReplay(t *testing.T) {
 	for _, known := range []bool{true, false} {

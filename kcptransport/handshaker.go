@@ -236,29 +236,52 @@ func (h *handshaker) hello(id linkID, observed netip.AddrPort) Hello {
 	return hello
 }
 
-// localID returns what to call the link to peer: all handshakes with a peer that may become the same link use the
-// same ID. theirs is what the peer calls it, nil when it did not say.
-func (h *handshaker) localID(now time.Time, peer PeerID, theirs *remoteID) linkID {
+// nameFor returns what to call the link to peer: all handshakes with a peer that may become the same link use the
+// same name. theirs is what the peer calls it, nil when it did not say.
+func (h *handshaker) nameFor(now time.Time, peer PeerID, theirs *remoteID) linkName {
 	if l := h.e.table.link(peer); l != nil && theirs != nil && l.isSame(*theirs, now) {
-		return l.local
+		return linkName{l.local, l}
 	}
-	if d := h.dialByPeer(peer); d != nil {
+	if d := h.dialByPeer(peer); d != nil && !h.hasEnded(peer, d.local) {
 		return d.local
 	}
-	if r := h.pending.byPeer(peer, theirs); r != nil {
+	if r := h.pending.byPeer(peer, theirs); r != nil && !h.hasEnded(peer, r.local) {
 		return r.local
 	}
-	return h.newID()
+	return h.newName()
 }
 
-func (h *handshaker) newID() linkID {
+func (h *handshaker) newName() linkName {
 	h.number++
-	return linkID{h.boot, h.number}
+	return linkName{linkID: linkID{h.boot, h.number}}
+}
+
+// hasEnded reports whether the link that we call so in a handshake with peer is gone. A link that came of that handshake would
+// be taken by the peer for the one it has, whose streams ours knows nothing of.
+func (h *handshaker) hasEnded(peer PeerID, name linkName) bool {
+	return name.of != nil && h.e.table.link(peer) != name.of
+}
+
+// named records that there is a link now in whose name other handshakes may be under way.
+func (h *handshaker) named(l *Link) {
+	for _, d := range h.dials {
+		if d.local.linkID == l.local {
+			d.local.of = l
+		}
+	}
+	for _, r := range h.pending.order {
+		if r.local.linkID == l.local {
+			r.local.of = l
+		}
+	}
 }
 
 // linkFor returns the link that a completed handshake belongs to. It makes one if need be, in the place of one that
 // the peer knows nothing of any more.
-func (h *handshaker) linkFor(now time.Time, peer PeerID, local linkID, remote remoteID) (l *Link, made bool, err error) {
+func (h *handshaker) linkFor(now time.Time, peer PeerID, local linkName, remote remoteID) (l *Link, made bool, err error) {
+	if h.hasEnded(peer, local) {
+		return nil, false, errMetTooLate
+	}
 	old := h.e.table.link(peer)
 	if old != nil && old.isSame(remote, now) {
 		if !remote.guess {
@@ -266,13 +289,14 @@ func (h *handshaker) linkFor(now time.Time, peer PeerID, local linkID, remote re
 		}
 		return old, false, nil
 	}
-	l, loop, err := newLink(h.e, peer, local, remote, h.e.cfg.Rand, now)
+	l, loop, err := newLink(h.e, peer, local.linkID, remote, h.e.cfg.Rand, now)
 	if err != nil {
 		return nil, false, err
 	}
 	if err := h.e.table.addLink(l, loop); err != nil {
 		return nil, false, fmt.Errorf("kcptransport: link to %s: %w", peer.Short(), err)
 	}
+	h.named(l)
 	if old != nil {
 		old.inbox.put(abortMessage{fmt.Errorf("link to %s: %w", peer.Short(), ErrReplaced)})
 	}

@@ -16,6 +16,12 @@ type linkID struct {
 	number uint32 // counts its links
 }
 
+// linkName is what we call a link in a handshake.
+type linkName struct {
+	linkID
+	of *Link // that is called so, nil while there is none
+}
+
 // guessTime is for how long an ID from XX2 may turn out to be another one of the same endpoint.
 const guessTime = 10 * time.Second
 

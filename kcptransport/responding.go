@@ -24,8 +24,8 @@ type responding struct {
 	key     firstKey
 	index   uint32
 	answer  []byte
-	relayed bool   // it came by way of relays
-	local   linkID // ours; in XX a guess
+	relayed bool     // it came by way of relays
+	local   linkName // ours; in XX a guess
 	began   time.Time
 	early   packetList
 }
@@ -112,11 +112,11 @@ func (h *handshaker) first(now time.Time, p *inPacket, proven bool) {
 	cfg.fullAnswer = p.signal == nil // an introducer's line is no path of ours
 	r.answer, r.pending, err = respond(cfg, b, index, func(peer PeerID, theirs *Hello) Hello {
 		if theirs == nil {
-			r.local = h.newID()
+			r.local = h.newName()
 		} else {
-			r.local = h.localID(now, peer, &remoteID{linkID: parseLinkID(theirs.LinkID)})
+			r.local = h.nameFor(now, peer, &remoteID{linkID: parseLinkID(theirs.LinkID)})
 		}
-		return h.hello(r.local, p.from)
+		return h.hello(r.local.linkID, p.from)
 	})
 	if err != nil {
 		h.e.table.dropIndex(index)
