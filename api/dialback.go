@@ -25,6 +25,7 @@ const (
 	dialBackBurst    = 10
 	dialBackEvery    = 5 * time.Minute // that a node in automatic mode has itself proven anew
 	dialBackRetry    = 30 * time.Second
+	dialBackFailures = 2 // tests in a row in which nothing comes, before a node that was reached no longer believes it is
 	dialBackHelpers  = 3 // peers that are asked in a row
 	maxDialBackWaits = 16
 )
@@ -135,11 +136,15 @@ func (pg *Playground) answerDialBack(m *Message) error {
 	}
 	d.Final = true
 	pg.wg.Go(func() {
-		ctx, cancel := context.WithTimeout(pg.ctx, dialBackTimeout)
+		ctx, cancel := context.WithTimeout(pg.ctx, dialBackTimeout/2)
 		defer cancel()
-		_ = pg.request(ctx, third, kindDialBack, d, nil) // who asked sees that nothing comes
+		if err := pg.request(ctx, third, kindDialBack, d, nil); err != nil {
+			_ = m.ReplyError(errors.New("a third peer did not help")) // so that its silence is not taken for ours
+			return
+		}
+		_ = m.Reply(true)
 	})
-	return m.Reply(true)
+	return nil
 }
 
 // seenAt reports whether a peer's packets come from an IP address: nobody has others send to somebody else.
@@ -189,18 +194,18 @@ func (pg *Playground) proveReachable() {
 	if pg.cfg.Relay != RelayAuto {
 		return
 	}
-	for {
-		wait := dialBackRetry
+	for failed := 0; ; {
+		wait, tried, err := dialBackRetry, false, error(nil)
 		for _, addr := range pg.publicAddrs() {
-			err := pg.reachableAt(pg.ctx, addr)
-			if err == nil {
-				wait = dialBackEvery
-				if !pg.reachable.Swap(true) {
-					pg.wakeMesh()
-				}
+			if err = pg.reachableAt(pg.ctx, addr); err == nil {
+				wait, failed = dialBackEvery, 0
+				pg.setReachable()
 				break
 			}
-			if errors.Is(err, context.DeadlineExceeded) && pg.reachable.Swap(false) { // it was tried, and nothing came
+			tried = tried || errors.Is(err, errNothingCame)
+		}
+		if tried && err != nil {
+			if failed++; failed >= dialBackFailures && pg.reachable.Swap(false) {
 				pg.wakeMesh()
 			}
 		}
@@ -224,6 +229,32 @@ func (pg *Playground) publicAddrs() (out []netip.AddrPort) {
 		}
 	}
 	return out
+}
+
+// setReachable records that others have reached us from outside, without our doing.
+func (pg *Playground) setReachable() {
+	addrs := pg.ownPublicAddrs()
+	pg.mu.Lock()
+	pg.reachedAt = addrs
+	pg.mu.Unlock()
+	if !pg.reachable.Swap(true) {
+		pg.wakeMesh()
+	}
+}
+
+// ownPublicAddrs returns the public addresses that this machine has itself, without those of NATs.
+func (pg *Playground) ownPublicAddrs() []netip.Addr {
+	return slices.DeleteFunc(pg.localAddrs(), punch.Private)
+}
+
+// stillReachable reports whether a node that others have reached need not doubt it after a change of the network: it was
+// reached at addresses of its own, and has them still. There may be nobody who could prove it anew: whoever has a link to us
+// cannot.
+func (pg *Playground) stillReachable() bool {
+	addrs := pg.ownPublicAddrs()
+	pg.mu.Lock()
+	defer pg.mu.Unlock()
+	return len(addrs) > 0 && slices.Equal(addrs, pg.reachedAt)
 }
 
 func newDialBackLimit() *rate.Limiter { return rate.NewLimiter(dialBackRate, dialBackBurst) }

@@ -47,6 +47,30 @@ func TestDialBack(t *testing.T) {
 	}
 }
 
+// A node that was reached at an address of its own goes on relaying after it slept, although nobody is left who could
+// prove anew that it is reached: all have links to it. At another address it is not known any more.
+func TestReachableAfterSleep(t *testing.T) {
+	inWorld(t, func(t *testing.T, w *world) {
+		auto := func(cfg *Config) { cfg.Relay = RelayAuto }
+		n, other := w.public(noMesh, auto), w.public(noMesh)
+		other.meet(n)
+		time.Sleep(time.Second)
+		for range 3 {
+			if !n.Relaying() {
+				t.Fatal("it does not relay")
+			}
+			n.NetworkChanged()
+			time.Sleep(5 * time.Minute)
+		}
+		n.host.SetAddrs(netip.MustParseAddr("20.9.9.9"))
+		n.NetworkChanged()
+		time.Sleep(time.Second)
+		if n.Relaying() {
+			t.Error("it relays where nobody has reached it")
+		}
+	})
+}
+
 // Nobody has others send packets to somebody else, nor to places that are not public.
 func TestDialBackOfStrangers(t *testing.T) {
 	inWorld(t, func(t *testing.T, w *world) {

@@ -3,6 +3,7 @@ package api
 import (
 	"context"
 	"net/netip"
+	"slices"
 	"time"
 
 	"github.com/2xppg/xppg/internal/netmon"
@@ -19,11 +20,18 @@ const (
 // in. A socket of the caller's own may be in another one: then the caller has
 // to tell, see [Playground.NetworkChanged].
 func (pg *Playground) watchNetwork() {
+	pg.netmon = netmon.Start(netmon.Config{Addrs: pg.localAddrs, OnChange: func(netmon.Change) { pg.NetworkChanged() }})
+}
+
+// localAddrs returns the addresses of this machine, in an order that stays the same.
+func (pg *Playground) localAddrs() []netip.Addr {
 	addrs := pg.cfg.LocalAddrs
 	if addrs == nil {
 		addrs = punch.InterfaceAddrs
 	}
-	pg.netmon = netmon.Start(netmon.Config{Addrs: addrs, OnChange: func(netmon.Change) { pg.NetworkChanged() }})
+	out := slices.Clone(addrs())
+	slices.SortFunc(out, netip.Addr.Compare)
+	return out
 }
 
 // NetworkChanged tells the node that it is in another network now: an address
@@ -48,7 +56,9 @@ func (pg *Playground) NetworkChanged() {
 	}
 	pg.gather.Reset() // what peers saw until now counts no more: see observe
 	pg.ep.NetworkChanged()
-	pg.reachable.Store(false)
+	if !pg.stillReachable() {
+		pg.reachable.Store(false)
+	}
 	wake(pg.proveWake)
 	wake(pg.stunWake)
 	if pg.portmap != nil {

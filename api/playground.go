@@ -61,6 +61,7 @@ type Playground struct {
 	fallbacks map[kcptransport.PeerID]*fallback
 	reserved  map[kcptransport.PeerID]heldReservation
 	changed   time.Time                   // when our network last did
+	reachedAt []netip.Addr                // public addresses of our own when others last reached us
 	troubles  map[*kcptransport.Link]bool // whose peers are looked for: see meetAgain
 
 	dialBacks map[dialBackToken]chan struct{} // tests of reachability that go on

@@ -103,9 +103,7 @@ func (pg *Playground) noteReached(link *kcptransport.Link, info kcptransport.Pat
 	if info.Reason != kcptransport.ReasonHandshake && info.Reason != kcptransport.ReasonAnswered || punch.Private(info.Path.Addr.Addr()) {
 		return
 	}
-	if !pg.reachable.Swap(true) {
-		pg.wakeMesh()
-	}
+	pg.setReachable()
 }
 
 // routesTo returns ways to a peer through relays that are known, the best first, without those that circuits to it use already.
