@@ -56,10 +56,24 @@ func kcpPipe(ctx context.Context, client, server net.PacketConn, window int) (*p
 			return nil, err
 		}
 		p.onClose(accepted.Close) // the listener does not
+		p.onClose(func() error { return endListening(listener, server) })
 		tuneKCP(accepted, window)
 		return accepted, nil
 	}
 	return p.meet(ctx, open, accept)
+}
+
+// endListening closes the socket and returns when the listener has read the last packet from it: one that arrived after
+// the end of the accepted session would make another, which nobody closes.
+func endListening(listener *kcp.Listener, socket net.PacketConn) error {
+	err := socket.Close()
+	for {
+		late, ended := listener.AcceptKCP()
+		if ended != nil {
+			return err
+		}
+		_ = late.Close() // the measurement is over
+	}
 }
 
 // tuneKCP sets what is known as the fast mode.
