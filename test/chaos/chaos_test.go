@@ -29,9 +29,9 @@ func TestMain(m *testing.M) { leaks.VerifyTestMain(m) }
 
 const (
 	sendTimeout = 40 * time.Second
-	calmTime    = 5 * time.Minute // after the last fault began, until everything must work: a minute of it, and all tries to mend a link
-	settleTime  = 6 * time.Minute // after the last fault began, until nobody talks any more
-	grace       = 5 * time.Second // for a message to be handled after it was taken in
+	calmTime    = 90 * time.Second // after the last fault began, until everything must work: a minute of it, and the time to find each other again
+	settleTime  = 3 * time.Minute  // after the last fault began, until nobody talks any more
+	grace       = 5 * time.Second  // for a message to be handled after it was taken in
 )
 
 func TestChaos(t *testing.T) {
@@ -83,13 +83,13 @@ func run(t *testing.T, seed uint64) {
 		}
 	}
 	t.Logf("%d messages of %d nodes in %v, %d lost; not taken in: %v", sent, len(w.nodes), end.Sub(began), lost, failed)
-	if refused*100 > calm {
-		t.Errorf("%d of %d messages were not taken in long after the last fault, at most 1 %% are allowed", refused, calm)
+	if refused > 0 {
+		t.Errorf("%d of %d messages were not taken in long after the last fault", refused, calm)
 	}
 	w.checkReachable(t)
 }
 
-// talker sends numbered messages from one node to others that it can reach, one after the other.
+// talker sends numbered messages from one node to others, one after the other.
 type talker struct {
 	node   *node
 	r      *rand.Rand
@@ -110,12 +110,10 @@ type delivery struct {
 
 // talk talks until some time after the last fault, which begins before end.
 func (k *talker) talk(t *testing.T, end time.Time) {
-	reachable := slices.DeleteFunc(slices.Clone(k.node.w.nodes), func(to *node) bool {
-		return to == k.node || !scenario.Reachable(k.node.kind(), to.kind())
-	})
+	others := slices.DeleteFunc(slices.Clone(k.node.w.nodes), func(to *node) bool { return to == k.node })
 	for time.Now().Before(end.Add(settleTime)) {
 		<-time.After(time.Duration(200+k.r.IntN(4000)) * time.Millisecond)
-		to := reachable[k.r.IntN(len(reachable))]
+		to := others[k.r.IntN(len(others))]
 		pg, run := k.node.playground()
 		if k.node.down() {
 			continue
@@ -202,15 +200,12 @@ func (n *node) kind() string {
 	return n.nat
 }
 
-// checkReachable has every pair of nodes connect that can.
+// checkReachable has every pair of nodes connect.
 func (w *world) checkReachable(t *testing.T) {
 	var all sync.WaitGroup
 	for i, a := range w.nodes {
 		all.Go(func() {
 			for _, b := range w.nodes[i+1:] {
-				if !scenario.Reachable(a.kind(), b.kind()) {
-					continue
-				}
 				ctx, cancel := context.WithTimeout(w.ctx, 2*time.Minute)
 				pg, _ := a.playground()
 				_, err := pg.Join(ctx, b.id.String())
