@@ -17,6 +17,7 @@ const (
 	circuitUnused  = 30 * time.Second // after which one without a link to its peer is closed
 	circuitProof   = 3 * time.Second  // in which a peer with a link to us has to be heard on one
 	barrenPause    = time.Minute      // in which a relay is not asked again for a circuit to whom its last one did not lead
+	refusedPause   = 5 * time.Second  // in which others are asked, after a relay had no room
 	maxBarren      = 256
 )
 
@@ -52,7 +53,7 @@ func (c heldCircuit) moving() bool {
 
 var (
 	errSameRelay = errors.New("api: there is a circuit by way of that relay, or will be")
-	errBarren    = errors.New("api: the last circuit by way of that relay did not lead there")
+	errBarren    = errors.New("api: the last circuit by way of that relay did not lead there, or there was no room for it")
 	errAlleged   = errors.New("api: there are enough circuits on which the peer was not heard")
 )
 
@@ -103,6 +104,9 @@ func (pg *Playground) openCircuit(ctx context.Context, relay *peer, target kcptr
 	}
 	if err != nil {
 		path.Close()
+		if noRoom(err) {
+			pg.noteBarren(target, relay.id, refusedPause)
+		}
 		return nil, err
 	}
 	path.Open(wire.Label, wire.RTT, wire.Via)
@@ -217,8 +221,8 @@ func (pg *Playground) hold(ctx context.Context, c heldCircuit) {
 			case c.path.Heard():
 				proof.Stop()
 			case link != nil && link == linked:
-				if heardSince(link, c.since) { // or it may be the link that does not work
-					pg.noteBarren(c)
+				if !c.offered && heardSince(link, c.since) { // or it may be the link that does not work
+					pg.noteBarren(peer, c.wire.Via[0], barrenPause)
 				}
 				cancel()
 			}
@@ -233,18 +237,36 @@ func (pg *Playground) hold(ctx context.Context, c heldCircuit) {
 	<-ended
 }
 
-// noteBarren records that the peer was not heard on a circuit in time.
-func (pg *Playground) noteBarren(c heldCircuit) {
-	if c.offered {
-		return
-	}
+// noteBarren has a relay not asked for circuits to a peer for some time.
+func (pg *Playground) noteBarren(target, relay kcptransport.PeerID, d time.Duration) {
 	pg.mu.Lock()
 	defer pg.mu.Unlock()
 	now := time.Now()
 	maps.DeleteFunc(pg.barren, func(_ [2]kcptransport.PeerID, until time.Time) bool { return !now.Before(until) })
 	if len(pg.barren) < maxBarren {
-		pg.barren[[2]kcptransport.PeerID{c.wire.Peer, c.wire.Via[0]}] = now.Add(barrenPause)
+		pg.barren[[2]kcptransport.PeerID{target, relay}] = now.Add(d)
 	}
+}
+
+// barrenTo reports whether a relay is not to be asked for circuits to a peer now.
+func (pg *Playground) barrenTo(target, relay kcptransport.PeerID) bool {
+	pg.mu.Lock()
+	defer pg.mu.Unlock()
+	return time.Now().Before(pg.barren[[2]kcptransport.PeerID{target, relay}])
+}
+
+// noRoom reports whether a relay refused a circuit for reasons of its own that will not be over in a moment.
+func noRoom(err error) bool {
+	var refused *relaymesh.RefusedError
+	if !errors.As(err, &refused) {
+		return false
+	}
+	switch refused.Code {
+	case relaymesh.RefusedBusy, relaymesh.RefusedRate, relaymesh.RefusedLimit, relaymesh.RefusedClosing,
+		relaymesh.RefusedDenied, relaymesh.RefusedUnreserved:
+		return true
+	}
+	return false
 }
 
 // heardSince reports whether the peer was heard on any path.

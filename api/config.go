@@ -70,7 +70,8 @@ type Config struct {
 	Passphrase string
 
 	// Join lists targets to join in the background, again and again until it
-	// succeeds: "host:port", tickets, peer IDs or URLs: see [Playground.Join].
+	// succeeds, and anew when the peer is gone, within a minute: "host:port",
+	// tickets, peer IDs or URLs: see [Playground.Join].
 	Join []string
 
 	// STUN lists servers as "host:port" that tell us our public address. Nil

@@ -2,6 +2,7 @@ package api
 
 import (
 	"bytes"
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -52,17 +53,32 @@ func (pg *Playground) Join(ctx context.Context, target string) (kcptransport.Pee
 	return pg.reach(ctx, t.ticket)
 }
 
-// keepJoining joins a target again and again until it has succeeded once.
+// keepJoining joins a target again and again until it succeeds, and anew when the peer is gone: it may be the only one whose
+// address is known for good. Only until the first success failures are told.
 func (pg *Playground) keepJoining(target string) {
-	for wait := joinRetryFirst; ; wait = min(2*wait, joinRetryMost) {
-		_, err := pg.Join(pg.ctx, target)
-		if err == nil || pg.ctx.Err() != nil {
+	joined := false
+	for wait := joinRetryFirst; ; {
+		id, err := pg.Join(pg.ctx, target)
+		if pg.ctx.Err() != nil {
 			return
 		}
-		pg.note(kcptransport.PeerID{}, fmt.Errorf("join %s: %w (trying again in %s)", target, err, wait))
+		if err == nil {
+			joined, wait = true, joinRetryFirst
+			pg.waitGone(id)
+		} else if !joined {
+			pg.note(kcptransport.PeerID{}, fmt.Errorf("join %s: %w (trying again in %s)", target, err, wait))
+		}
 		if !pause(pg.ctx, wait) {
 			return
 		}
+		wait = min(2*wait, joinRetryMost)
+	}
+}
+
+// waitGone waits until there is no link to a peer.
+func (pg *Playground) waitGone(id kcptransport.PeerID) {
+	if p, err := pg.peer(id); err == nil {
+		<-p.done // also when we are closing
 	}
 }
 
@@ -80,6 +96,9 @@ func (pg *Playground) reach(ctx context.Context, t Ticket) (kcptransport.PeerID,
 	defer wg.Wait()
 	defer cancel()
 
+	if info := pg.recordOf(t.Peer); info != nil && len(t.Addrs) == 0 && len(t.URLs) == 0 {
+		t.Contact = info.told()
+	}
 	t.Via = append(slices.Clip(t.Via), pg.relaysOf(t.Peer, t.Via)...)
 	if !t.Peer.IsZero() && len(t.Addrs) == 0 && len(t.Via) == 0 && len(pg.readyPeers()) == 0 {
 		return t.Peer, fmt.Errorf("api: peer %s: no address is known and there is no common peer to ask: %w to any peer (join one first)", t.Peer.Short(), ErrNotConnected)
@@ -109,8 +128,8 @@ func (pg *Playground) reach(ctx context.Context, t Ticket) (kcptransport.PeerID,
 		}
 		return p.id, fmt.Errorf("api: peer %s: no path: %w", p.id.Short(), link.Err())
 	case <-ctx.Done():
-		return p.id, fmt.Errorf("api: peer %s was introduced, but no direct path is found yet (trying %s): %w",
-			p.id.Short(), listAddrs(link.RemoteCandidates()), ctx.Err())
+		return p.id, fmt.Errorf("api: peer %s was introduced, but no path is found yet, neither direct (trying %s) nor by way of a relay (%w): %w",
+			p.id.Short(), listAddrs(link.RemoteCandidates()), sig.whyNotRelayed(), ctx.Err())
 	}
 }
 
@@ -312,7 +331,10 @@ type signals struct {
 	chans   []kcptransport.Signal
 	last    []byte // sent again through a channel that opens later
 	errs    map[kcptransport.PeerID]error
+	noRelay error // why the latest circuit did not come about
 }
+
+var errNoRelay = errors.New("no relay is known that has a link to it")
 
 func newSignals(ctx context.Context, pg *Playground, wg *sync.WaitGroup, target kcptransport.PeerID) *signals {
 	s := &signals{pg: pg, ctx: ctx, wg: wg, target: target, hopeless: make(chan struct{}), errs: map[kcptransport.PeerID]error{}}
@@ -438,18 +460,24 @@ func (s *signals) keepRelaying() {
 	}
 }
 
-// relays sets up circuits to the target, so that there is a path as soon as the handshake is done.
+// relays sets up circuits to the target, so that there is a path as soon as the handshake is done: by way of relays that are known
+// to lead there, and of introducers of which it is not known yet whether they relay.
 func (s *signals) relays() {
-	near := s.pg.introducersOf(s.target)
 	begins := map[kcptransport.PeerID]bool{}
-	for _, route := range s.pg.routesTo(s.target, 1) {
-		if p, err := s.pg.peer(route[0]); err == nil && (len(route) > 1 || len(near) == 0) {
-			begins[p.id] = true
+	for _, route := range s.pg.routesTo(s.target, maxWarm) {
+		p, err := s.pg.peer(route[0])
+		switch {
+		case err != nil || begins[p.id]:
+			continue
+		case len(route) > 1:
 			s.relay(p, route[1:], nil) // what is known of p may be old
+		default:
+			s.relay(p, nil)
 		}
+		begins[p.id] = true
 	}
-	for _, p := range near {
-		if !begins[p.id] {
+	for _, p := range s.pg.introducersOf(s.target) {
+		if info := s.pg.recordOf(p.id); !begins[p.id] && (info == nil || info.relay) {
 			s.relay(p, nil)
 		}
 	}
@@ -465,6 +493,7 @@ func (s *signals) relay(p *peer, routes ...[]kcptransport.PeerID) {
 		for _, route := range routes {
 			c, err := s.pg.openCircuit(s.ctx, p, s.target, route)
 			if err != nil {
+				s.notRelayed(err)
 				continue
 			}
 			if len(route) > 0 {
@@ -488,33 +517,64 @@ func (s *signals) failed(introducer kcptransport.PeerID, err error) {
 	s.errs[introducer] = fmt.Errorf("introducer %s: %w", introducer.Short(), err)
 }
 
+func (s *signals) notRelayed(err error) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.ctx.Err() == nil && !errors.Is(err, errSameRelay) { // the end of the call, or another try, is no reason
+		s.noRelay = err
+	}
+}
+
+func (s *signals) whyNotRelayed() error {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return cmp.Or(s.noRelay, errNoRelay)
+}
+
 func (s *signals) errors() []error {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	return slices.Collect(maps.Values(s.errs))
 }
 
-// introducersOf returns connected peers to ask for an introduction, those that
-// are known to be neighbours of the target first.
+// introducersOf returns connected peers to ask for an introduction: those that are known to be neighbours of the target first, and
+// among them relays, those to which there is a direct path, and near ones.
 func (pg *Playground) introducersOf(target kcptransport.PeerID) []*peer {
-	ready := pg.readyPeers()
-	info := pg.recordOf(target)
 	knows := map[kcptransport.PeerID]bool{}
-	if info != nil {
+	if info := pg.recordOf(target); info != nil {
 		for _, n := range info.neighbours {
 			knows[n] = true
 		}
 	}
-	var first, rest []*peer
-	for _, p := range ready {
-		switch {
-		case p.id == target:
-		case knows[p.id]:
-			first = append(first, p)
-		default:
-			rest = append(rest, p)
-		}
+	type introducer struct {
+		*peer
+		worth int
+		rtt   time.Duration
 	}
-	all := append(first, rest...)
-	return all[:min(len(all), maxIntroducers)]
+	var all []introducer
+	for _, p := range pg.readyPeers() {
+		if p.id == target {
+			continue
+		}
+		i := introducer{peer: p}
+		if knows[p.id] {
+			i.worth += 4
+		}
+		if info := pg.recordOf(p.id); info != nil && info.relay {
+			i.worth += 2
+		}
+		if path, ok := p.link.Path(); ok {
+			i.rtt = path.RTT
+			if path.Path.Direct() {
+				i.worth++
+			}
+		}
+		all = append(all, i)
+	}
+	slices.SortStableFunc(all, func(a, b introducer) int { return cmp.Or(cmp.Compare(b.worth, a.worth), cmp.Compare(a.rtt, b.rtt)) })
+	out := make([]*peer, 0, maxIntroducers)
+	for _, i := range all[:min(len(all), maxIntroducers)] {
+		out = append(out, i.peer)
+	}
+	return out
 }

@@ -89,3 +89,28 @@ func TestSeveralIntroducers(t *testing.T) {
 		dead.host.Resume()
 	})
 }
+
+// Whom the configuration says to join is joined anew when it comes back, though it knows nobody then. So is, by its ID, whoever
+// told where it is.
+func TestJoinAgain(t *testing.T) {
+	inWorld(t, func(t *testing.T, w *world) {
+		r := w.public(noMesh)
+		a := w.public(noMesh, func(c *Config) { c.Join = []string{r.addr} })
+		b := w.public(noMesh)
+		b.meet(r)
+		b.meet(a)
+		connected := func() bool { _, ok := a.PathTo(r.ID()); return ok }
+		w.eventually("a has joined", 2*time.Second, connected)
+		for range 2 {
+			if err := r.Close(); err != nil {
+				t.Fatal(err)
+			}
+			time.Sleep(10 * time.Minute)
+			r.run()
+			w.eventually("a has joined again", joinRetryMost+time.Second, connected)
+		}
+		if _, err := b.Join(w.ctx(time.Second), r.ID().String()); err != nil {
+			t.Error(err)
+		}
+	})
+}

@@ -3,7 +3,6 @@ package api
 import (
 	"cmp"
 	"context"
-	"errors"
 	"fmt"
 	"net/netip"
 	"slices"
@@ -106,7 +105,8 @@ func (pg *Playground) noteReached(link *kcptransport.Link, info kcptransport.Pat
 	pg.setReachable()
 }
 
-// routesTo returns ways to a peer through relays that are known, the best first, without those that circuits to it use already.
+// routesTo returns ways to a peer through relays that are known, the best first, without those that circuits to it use already,
+// or that were of no use lately.
 func (pg *Playground) routesTo(id kcptransport.PeerID, most int) [][]kcptransport.PeerID {
 	used := map[kcptransport.PeerID]bool{}
 	for _, c := range pg.trustedTo(id) {
@@ -115,6 +115,7 @@ func (pg *Playground) routesTo(id kcptransport.PeerID, most int) [][]kcptranspor
 		}
 	}
 	relays := pg.knownRelays(func(info *peerInfo) bool { return !used[info.Peer] })
+	relays = slices.DeleteFunc(relays, func(r relaymesh.RelayInfo) bool { return pg.barrenTo(id, r.ID) })
 	var reserved []relaymesh.RelayLink
 	if info := pg.recordOf(id); info != nil {
 		reserved = info.relays
@@ -124,7 +125,7 @@ func (pg *Playground) routesTo(id kcptransport.PeerID, most int) [][]kcptranspor
 
 // relayTo sets up one more circuit to a peer, by the best of the ways that no circuit to it uses yet.
 func (pg *Playground) relayTo(ctx context.Context, id kcptransport.PeerID) (*kcptransport.Circuit, error) {
-	err := errors.New("no relay is known that has a link to it")
+	err := errNoRelay
 	for _, route := range pg.routesTo(id, maxWarm+1) {
 		relay, peerErr := pg.peer(route[0])
 		if peerErr != nil {

@@ -1,6 +1,7 @@
 package api
 
 import (
+	"slices"
 	"testing"
 	"time"
 
@@ -186,6 +187,38 @@ func TestRelayedByTwo(t *testing.T) {
 		}
 		if info, _ := b.PathTo(a.ID()); len(info.Via) != 2 || info.Via[0] != r2.ID() {
 			t.Errorf("b's path is %+v", info)
+		}
+	})
+}
+
+// Two peers have many neighbours in common, of which one relays: it is found at once.
+func TestRelayedInACrowd(t *testing.T) {
+	inWorld(t, func(t *testing.T, w *world) {
+		last := byte(1) // who has the largest ID, so that nobody finds it by looking at the first few
+		for i := byte(2); i <= 3*maxIntroducers; i++ {
+			if testIdentity(i).ID().Compare(testIdentity(last).ID()) > 0 {
+				last = i
+			}
+		}
+		var crowd []*node
+		for i := byte(1); i <= 3*maxIntroducers; i++ {
+			mode := noMesh
+			if i == last {
+				mode = relays
+			}
+			crowd = append(crowd, w.public(mode))
+		}
+		a, b := w.behind(netsim.Presets["symmetric"], noMesh), w.behind(netsim.Presets["symmetric"], noMesh)
+		for _, n := range crowd {
+			a.meet(n)
+			b.meet(n)
+		}
+		time.Sleep(3 * time.Second)
+		if _, err := a.Join(w.ctx(200*time.Millisecond), b.ID().String()); err != nil {
+			t.Fatal(err)
+		}
+		if info, _ := a.PathTo(b.ID()); !slices.Equal(info.Via, []kcptransport.PeerID{crowd[last-1].ID()}) {
+			t.Errorf("path is %+v", info)
 		}
 	})
 }
