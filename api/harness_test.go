@@ -44,9 +44,12 @@ func inWorld(t *testing.T, f func(t *testing.T, w *world)) {
 // node is a playground and where it stands.
 type node struct {
 	*Playground
-	w    *world
-	host *netsim.Host
-	addr string // to join it by, when it is public
+	w      *world
+	host   *netsim.Host
+	addr   string // to join it by, when it is public
+	place  int
+	change []func(*Config)
+	runs   int // playgrounds that it has had
 
 	router *netsim.Router // nil: public
 
@@ -76,7 +79,7 @@ func (w *world) behind(nat netsim.NAT, change ...func(*Config)) *node {
 // home makes a host behind a NAT.
 func (w *world) home(nat netsim.NAT) (*netsim.Host, *netsim.Router) {
 	w.places++
-	home, router := w.network(w.net.Internet(), fmt.Sprint("20.0.1.", w.places), nat, netsim.Link{Hops: 2})
+	home, router := w.network(w.net.Internet(), fmt.Sprintf("20.0.%d.1", w.places), nat, netsim.Link{Hops: 2})
 	return w.net.NewHost(fmt.Sprint("home", w.places), home, w.link, netip.AddrFrom4([4]byte{192, 168, byte(w.places), 2})), router
 }
 
@@ -88,45 +91,55 @@ func (w *world) network(outside *netsim.Segment, addr string, nat netsim.NAT, li
 	})
 }
 
-// config returns how to start a playground on a host.
-func (w *world) config(h *netsim.Host) Config {
+// config returns how to start a playground on the host that was made last.
+func (w *world) config(h *netsim.Host) Config { return w.configOf(h, w.places, 0) }
+
+// configOf returns how to start a playground on a host, with the identity of a place. run counts those of that identity.
+func (w *world) configOf(h *netsim.Host, place, run int) Config {
 	w.t.Helper()
 	conn, err := h.ListenUDP(netip.MustParseAddrPort("[::]:7337"))
 	if err != nil {
 		w.t.Fatal(err)
 	}
 	return Config{
-		App: "test", Conn: conn, Identity: testIdentity(byte(w.places)), STUN: []string{},
-		Relay: RelayOff, LocalAddrs: h.Addrs, Rand: seeded.New([32]byte{byte(w.places)}),
+		App: "test", Conn: conn, Identity: testIdentity(byte(place)), STUN: []string{},
+		Relay: RelayOff, LocalAddrs: h.Addrs, Rand: seeded.New([32]byte{byte(place), byte(run), byte(run >> 8)}),
 		DialTCP: h.DialContext, ListenStream: listenOn(h),
 	}
 }
 
 func (w *world) start(h *netsim.Host, change []func(*Config)) *node {
 	w.t.Helper()
-	n := &node{w: w, host: h}
+	n := &node{w: w, host: h, place: w.places, change: change}
 	w.nodes = append(w.nodes, n)
-	cfg := w.config(h)
-	cfg.OnEvent = n.onEvent
-	for _, c := range change {
-		c(&cfg)
-	}
-	var err error
-	n.Playground, err = Start(w.t.Context(), cfg)
-	if err != nil {
-		w.t.Fatal(err)
-	}
-	n.On("text", func(m *Message) {
-		n.mu.Lock()
-		defer n.mu.Unlock()
-		n.got = append(n.got, m.Text())
-	})
+	n.run()
 	w.t.Cleanup(func() {
 		if err := n.Close(); err != nil {
 			w.t.Error(err)
 		}
 	})
 	return n
+}
+
+// run starts the node's playground: the first one, or the next after one that was closed.
+func (n *node) run() {
+	n.w.t.Helper()
+	cfg := n.w.configOf(n.host, n.place, n.runs)
+	n.runs++
+	cfg.OnEvent = n.onEvent
+	for _, c := range n.change {
+		c(&cfg)
+	}
+	var err error
+	n.Playground, err = Start(n.w.t.Context(), cfg)
+	if err != nil {
+		n.w.t.Fatal(err)
+	}
+	n.On("text", func(m *Message) {
+		n.mu.Lock()
+		defer n.mu.Unlock()
+		n.got = append(n.got, m.Text())
+	})
 }
 
 func noMesh(c *Config) { c.MaxPeers = -1 }
