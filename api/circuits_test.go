@@ -4,6 +4,7 @@ import (
 	"encoding/binary"
 	"net/netip"
 	"slices"
+	"sync"
 	"testing"
 	"time"
 
@@ -114,4 +115,34 @@ func TestRelaysThatCarryNothing(t *testing.T) {
 			}
 		}
 	})
+}
+
+// Both sides ask for circuits at the same moment. Half a minute later there are no more than are wanted, by relays that differ.
+func TestSurplusCircuits(t *testing.T) {
+	for _, c := range []struct {
+		nat  string
+		want int
+	}{{"port-restricted", 1}, {"symmetric", maxWarm}} {
+		t.Run(c.nat, func(t *testing.T) {
+			inWorld(t, func(t *testing.T, w *world) {
+				a, b, _ := w.relayed(c.nat, c.nat, 4)
+				time.Sleep(5 * time.Second)
+				var both sync.WaitGroup
+				both.Go(func() { a.join(b.ID().String()) })
+				both.Go(func() { b.join(a.ID().String()) })
+				both.Wait()
+				time.Sleep(surplusGrace + 10*time.Second)
+				held := a.trustedTo(b.ID())
+				if len(held) != c.want || len(b.trustedTo(a.ID())) != c.want {
+					t.Fatalf("%d and %d circuits, want %d", len(held), len(b.trustedTo(a.ID())), c.want)
+				}
+				if c.want > 1 && held[0].wire.Via[0] == held[1].wire.Via[0] {
+					t.Error("both by the same relay")
+				}
+				if err := a.SendText(w.ctx(100*time.Millisecond), "hello", b.ID()); err != nil {
+					t.Error(err)
+				}
+			})
+		})
+	}
 }

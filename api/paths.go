@@ -1,6 +1,7 @@
 package api
 
 import (
+	"cmp"
 	"context"
 	"slices"
 	"time"
@@ -15,6 +16,7 @@ const (
 	punchRetry       = time.Minute // after a peer was found by way of relays only, doubled each time
 	punchRetryMost   = 10 * time.Minute
 	moveGrace        = time.Second      // that a circuit which is about to end stays beside the one that replaces it
+	surplusGrace     = 30 * time.Second // that there are more circuits than are wanted: both sides ask for some at the beginning
 	punchTimeout     = 10 * time.Second // of telling each other candidates by way of a relay
 )
 
@@ -53,6 +55,7 @@ func (p *peer) keepPaths(ctx context.Context) {
 			next = soonest(next, circuits.wait())
 		}
 		next = soonest(next, p.leaveMoving(ok && info.Path.Direct(), now))
+		next = soonest(next, p.leaveSurplus(staying, info.Path, want, now))
 		if ok && !info.Path.Direct() {
 			if punches.at.IsZero() { // the first try began with the link
 				punches.failed(now, punchRetry, punchRetryMost)
@@ -103,6 +106,58 @@ func (p *peer) leaveMoving(direct bool, now time.Time) time.Duration {
 		c.wire.Close()
 	}
 	return 0
+}
+
+// leaveSurplus closes the circuits beyond those that are wanted, once there have been some for a while. It returns how long to wait
+// until then; 0: until something changes.
+func (p *peer) leaveSurplus(staying []heldCircuit, inUse kcptransport.Path, want int, now time.Time) time.Duration {
+	if len(staying) <= want {
+		p.surplusAt = time.Time{}
+		return 0
+	}
+	if p.surplusAt.IsZero() {
+		p.surplusAt = now.Add(surplusGrace)
+	}
+	if wait := p.surplusAt.Sub(now); wait > 0 {
+		return wait
+	}
+	p.surplusAt = time.Time{}
+	rtts := map[uint32]time.Duration{} // by label
+	for _, i := range p.link.Paths() {
+		rtts[i.Path.Circuit] = i.RTT
+	}
+	for _, c := range surplusCircuits(staying, inUse.Circuit, rtts, want) {
+		c.wire.Close()
+	}
+	return 0
+}
+
+// surplusCircuits returns which of some circuits are too many. That in use stays, then those that share no relay with what stays,
+// then the fastest.
+func surplusCircuits(circuits []heldCircuit, inUse uint32, rtts map[uint32]time.Duration, want int) []heldCircuit {
+	rest := slices.Clone(circuits)
+	used := map[kcptransport.PeerID]bool{}
+	cost := func(c heldCircuit) time.Duration {
+		if c.path.Label() == inUse {
+			return -1
+		}
+		rtt := rtts[c.path.Label()]
+		if rtt == 0 {
+			rtt = time.Minute // not measured
+		}
+		if slices.ContainsFunc(c.wire.Via, func(id kcptransport.PeerID) bool { return used[id] }) {
+			rtt += time.Hour
+		}
+		return rtt
+	}
+	for ; want > 0 && len(rest) > 0; want-- {
+		best := slices.MinFunc(rest, func(a, b heldCircuit) int { return cmp.Compare(cost(a), cost(b)) })
+		for _, id := range best.wire.Via {
+			used[id] = true
+		}
+		rest = slices.DeleteFunc(rest, func(c heldCircuit) bool { return c == best })
+	}
+	return rest
 }
 
 // wantCircuits returns how many circuits to the peer to keep: a second one where the first one is in use, none where no NAT and

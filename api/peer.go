@@ -53,10 +53,11 @@ type peer struct {
 	connOnce sync.Once
 	since    atomic.Pointer[time.Time] // when the path in use was taken into use
 
-	pathWake chan struct{} // holds one token when there is something to do for keepPaths
-	moveAt   time.Time     // when circuits whose relay is about to end are closed; of keepPaths
-	movedAt  atomic.Bool   // our network has changed since keepPaths last looked
-	troubled atomic.Bool   // it has fallen silent since keepPaths last looked
+	pathWake  chan struct{} // holds one token when there is something to do for keepPaths
+	moveAt    time.Time     // when circuits whose relay is about to end are closed; of keepPaths
+	surplusAt time.Time     // when circuits that are too many are closed; of keepPaths
+	movedAt   atomic.Bool   // our network has changed since keepPaths last looked
+	troubled  atomic.Bool   // it has fallen silent since keepPaths last looked
 
 	mending     atomic.Bool  // punching anew: see mend
 	mends       atomic.Int32 // begun
