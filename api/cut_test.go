@@ -140,6 +140,7 @@ func TestCuts(t *testing.T) {
 		time.Sleep(5 * time.Second)
 		a.join(b.ID().String())
 		w.eventually("there are two circuits", 10*time.Second, func() bool { return len(a.circuitsTo(b.ID())) >= 2 })
+		w.eventually("the other side has the link", time.Second, func() bool { _, ok := b.PathTo(a.ID()); return ok })
 		if info, _ := a.PathTo(b.ID()); len(info.Via) != 3 {
 			t.Fatalf("path is %+v", info)
 		}
