@@ -146,3 +146,41 @@ func TestSurplusCircuits(t *testing.T) {
 		})
 	}
 }
+
+// Each of two peers sends by another of two circuits that are as good: what is acknowledged by the other one has arrived, so
+// nobody doubts the way and sends everything twice.
+func TestCircuitsInOppositeDirections(t *testing.T) {
+	inWorld(t, func(t *testing.T, w *world) {
+		a, b := w.rows()
+		var k ticker
+		b.OnStream("tick", func(_ kcptransport.PeerID, s *kcptransport.Stream) { k.receive(s) })
+		s, err := a.OpenStream(t.Context(), b.ID(), "tick")
+		if err != nil {
+			t.Fatal(err)
+		}
+		stop := make(chan struct{})
+		var sending sync.WaitGroup
+		sending.Go(func() { k.send(t, s, stop) })
+		time.Sleep(time.Second)
+		counts := func(n *node, to kcptransport.PeerID) (used, spare uint64) {
+			for _, p := range n.ep.Link(to).Paths() {
+				if p.InUse {
+					used = p.PacketsSent
+				} else {
+					spare += p.PacketsSent
+				}
+			}
+			return used, spare
+		}
+		usedA, spareA := counts(a, b.ID())
+		usedB, spareB := counts(b, a.ID())
+		time.Sleep(10 * time.Second)
+		nowA, laterA := counts(a, b.ID())
+		nowB, laterB := counts(b, a.ID())
+		close(stop)
+		sending.Wait()
+		if sent, twice := nowA-usedA+nowB-usedB, laterA-spareA+laterB-spareB; sent < 5000 || twice*50 > sent {
+			t.Errorf("%d packets on the paths in use, %d on others", sent, twice)
+		}
+	})
+}

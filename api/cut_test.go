@@ -111,6 +111,31 @@ func cutStory(t *testing.T, seed int, prepare func(t *testing.T, w *world) (a, b
 	return longest
 }
 
+// rows starts two nodes, and between them three relays in a row and three others: 5 ms from each to the next, and to the nodes, which
+// have joined each other by both ways.
+func (w *world) rows() (a, b *node) {
+	w.t.Helper()
+	w.link = netsim.Link{Delay: 2500 * time.Microsecond}
+	var rs []*node
+	for range 6 {
+		rs = append(rs, w.public(relays))
+	}
+	rs[0].meet(rs[1])
+	rs[1].meet(rs[2])
+	rs[3].meet(rs[4])
+	rs[4].meet(rs[5])
+	a, b = w.behind(netsim.Presets["symmetric"], noMesh), w.behind(netsim.Presets["symmetric"], noMesh)
+	a.meet(rs[0])
+	a.meet(rs[3])
+	b.meet(rs[2])
+	b.meet(rs[5])
+	time.Sleep(5 * time.Second)
+	a.join(b.ID().String())
+	w.eventually("there are two circuits", 10*time.Second, func() bool { return len(a.circuitsTo(b.ID())) >= 2 })
+	w.eventually("the other side has the link", time.Second, func() bool { _, ok := b.PathTo(a.ID()); return ok })
+	return a, b
+}
+
 // What carries the link is cut or killed in the middle of messages both ways: the next path takes over within a few round trips,
 // and no message is lost, doubled or out of order.
 func TestCuts(t *testing.T) {
@@ -121,26 +146,8 @@ func TestCuts(t *testing.T) {
 		time.Sleep(time.Second)
 		return a, b
 	}
-	// Three relays in a row, and a fourth that shares none with them: 5 ms from each to the next, and to the peers.
 	rows := func(t *testing.T, w *world) (a, b *node) {
-		w.link = netsim.Link{Delay: 2500 * time.Microsecond}
-		var rs []*node
-		for range 6 {
-			rs = append(rs, w.public(relays))
-		}
-		rs[0].meet(rs[1])
-		rs[1].meet(rs[2])
-		rs[3].meet(rs[4])
-		rs[4].meet(rs[5])
-		a, b = w.behind(netsim.Presets["symmetric"], noMesh), w.behind(netsim.Presets["symmetric"], noMesh)
-		a.meet(rs[0])
-		a.meet(rs[3])
-		b.meet(rs[2])
-		b.meet(rs[5])
-		time.Sleep(5 * time.Second)
-		a.join(b.ID().String())
-		w.eventually("there are two circuits", 10*time.Second, func() bool { return len(a.circuitsTo(b.ID())) >= 2 })
-		w.eventually("the other side has the link", time.Second, func() bool { _, ok := b.PathTo(a.ID()); return ok })
+		a, b = w.rows()
 		if info, _ := a.PathTo(b.ID()); len(info.Via) != 3 {
 			t.Fatalf("path is %+v", info)
 		}

@@ -272,6 +272,9 @@ func (t *pathTable) heard(now time.Time, p Path, burst bool, size int) {
 	if acked || !e.owed || !t.strict() {
 		e.waiting, e.owed = time.Time{}, false
 	}
+	if acked && t.inUse != nil && t.inUse.suspect.IsZero() { // the peer prefers another path for its answers: nothing was sent elsewhere
+		t.inUse.waiting, t.inUse.owed = time.Time{}, false
+	}
 	e.counts.PacketsReceived++
 	e.counts.BytesReceived += uint64(size)
 	if e.cut && e.room() >= t.fullSize {
