@@ -259,14 +259,21 @@ func (h *handshaker) confirm(now time.Time, r *responding, p *inPacket) bool {
 	return true
 }
 
-// offer returns what gives a link that a peer opened to those who wait for it.
+// offer returns what gives a link that a peer opened to those who wait for it. Who only wanted a path for the link before it
+// is told, but takes over no new one.
 func (h *handshaker) offer(l *Link) func() {
-	if d := h.dialByPeer(l.peer); d != nil {
+	d := h.dialByPeer(l.peer)
+	if d != nil {
 		h.dropDial(d)
+	}
+	if d != nil && d.rekeys == nil {
 		return func() { d.fulfil(l, nil) }
 	}
 	full := h.e.table.count() > h.e.cfg.MaxLinks // several handshakes were under way when it was checked
 	return func() {
+		if d != nil {
+			d.fulfil(l, nil)
+		}
 		accepts := h.e.accepts
 		if full {
 			accepts = nil

@@ -216,3 +216,36 @@ func TestDialForLinkThatEnds(t *testing.T) {
 		}
 	})
 }
+
+// A node was restarted and calls while the other side still asks introducers for a path of the old link. The new link is for
+// whoever accepts links: nobody has asked for one.
+func TestRestartWhileMeetingAgain(t *testing.T) {
+	inWorld(t, 40*time.Millisecond, func(w *world) {
+		a, b, l, _ := w.pair()
+		w.serveEcho(l)
+		b.host.Crash()
+		_ = b.Close()
+		b.host.Start()
+		met := make(chan error, 1)
+		if err := l.SendDatagram([]byte("are you there?")); err != nil {
+			w.Fatal(err)
+		}
+		w.sleep(time.Second)
+		c := w.couriers(a, b, time.Hour) // nothing comes of it
+		go func() {
+			_, err := a.Dial(w.ctx, Dial{Peer: b.ID(), Signal: c})
+			met <- err
+		}()
+		w.sleep(time.Second)
+		b.start(3)
+		m := b.dial(a)
+		w.serveEcho(a.accept())
+		w.wantEcho(m)
+		if err := <-met; err != nil {
+			w.Error(err)
+		}
+		if err := w.wantEnd(l, time.Second); !errors.Is(err, ErrReplaced) {
+			w.Errorf("the old link ended with %v", err)
+		}
+	})
+}
