@@ -17,7 +17,7 @@ const (
 	circuitUnused  = 30 * time.Second // after which one without a link to its peer is closed
 	circuitProof   = 3 * time.Second  // in which a peer with a link to us has to be heard on one
 	barrenPause    = time.Minute      // in which a relay is not asked again for a circuit to whom its last one did not lead
-	refusedPause   = 5 * time.Second  // in which others are asked, after a relay had no room
+	refusedPause   = time.Second      // in which others are asked, after a relay had no room
 	maxBarren      = 256
 )
 

@@ -401,7 +401,8 @@ func (s *signals) joinIntroducer(c Contact) {
 
 // ask opens a channel to the target through p and feeds what comes back to the
 // endpoint until the context ends. An introducer that does not know the target
-// is asked again: the target may be about to join it.
+// is asked again, for the target may be about to join it, and so is one whose
+// link to the target has just ended.
 func (s *signals) ask(p *peer) {
 	s.wg.Go(func() {
 		for wait := askAgainFirst; s.ctx.Err() == nil; wait = min(2*wait, askAgainMost) {
@@ -411,7 +412,7 @@ func (s *signals) ask(p *peer) {
 			}
 			s.failed(p.id, err)
 			var refused *relaymesh.RefusedError
-			if !errors.As(err, &refused) || refused.Code != relaymesh.RefusedUnknown {
+			if errors.As(err, &refused) && !refused.Temporary() || p.ctx.Err() != nil {
 				return
 			}
 			pause(s.ctx, wait)

@@ -109,7 +109,7 @@ func (t *pathTable) silenceAt() time.Time {
 		return time.Time{}
 	}
 	at := e.waiting.Add(e.patience())
-	if t.spare() != nil {
+	if t.spare() != nil && e.srtt > 0 {
 		at = e.waiting.Add(2*max(e.srtt, minSpareRTT) + spareGrace)
 	}
 	if t.heardAt.After(e.waiting) && (!e.owed || !t.strict()) { // the peer is there, and just prefers another path
