@@ -8,6 +8,7 @@ import (
 	"net/netip"
 	"net/url"
 	"slices"
+	"strconv"
 
 	"github.com/2xppg/xppg/kcptransport"
 	"github.com/2xppg/xppg/punch"
@@ -35,6 +36,19 @@ func (pg *Playground) openCarrier() {
 func isCarrierURL(s string) bool {
 	u, err := url.Parse(s)
 	return err == nil && u.Host != "" && (u.Scheme == "tcp" || u.Scheme == "ws" || u.Scheme == "wss")
+}
+
+// checkTargetURL returns what is wrong with a URL that our user names.
+func checkTargetURL(s string) error {
+	u, err := url.Parse(s)
+	if err != nil || !isCarrierURL(s) || u.Hostname() == "" {
+		return fmt.Errorf("api: %q is no URL of a peer (tcp://host:port, ws://host/path or wss://host/path)", s)
+	}
+	port := u.Port()
+	if n, err := strconv.ParseUint(port, 10, 16); (err != nil || n == 0) && (port != "" || u.Scheme == "tcp") {
+		return fmt.Errorf("api: %q: a port from 1 to 65535 is wanted", s)
+	}
+	return nil
 }
 
 // checkToldURL returns what is wrong with a URL that one peer tells another.

@@ -107,7 +107,7 @@ func Start(ctx context.Context, cfg Config) (*Playground, error) {
 		}
 		conn, err := udp.Listen(cfg.Listen)
 		if err != nil {
-			return nil, fmt.Errorf("api: listen on %s: %w", cfg.Listen, err)
+			return nil, fmt.Errorf("api: %w", err) // it names the address
 		}
 		cfg.Conn = conn
 		if cfg.SpareSocket == nil {

@@ -35,8 +35,8 @@ func parseTarget(s string) (target, error) {
 	if id, err := kcptransport.ParsePeerID(s); err == nil {
 		return target{ticket: Ticket{Contact: Contact{Peer: id}}}, nil
 	}
-	if isCarrierURL(s) {
-		return target{url: s}, nil
+	if strings.Contains(s, "://") {
+		return target{url: s}, checkTargetURL(s)
 	}
 	host, portText, err := net.SplitHostPort(s)
 	if err != nil {

@@ -125,7 +125,7 @@ func (w wireEntry) unpack() (*Entry, error) {
 			return nil, err
 		}
 	}
-	if err := checkKey(e.Key); err != nil {
+	if err := CheckKey(e.Key); err != nil {
 		return nil, err
 	}
 	if !e.Deleted {
@@ -142,7 +142,8 @@ func (w wireEntry) unpack() (*Entry, error) {
 	return e, nil
 }
 
-func checkKey(key string) error {
+// CheckKey returns why a key of a map is refused, if it is.
+func CheckKey(key string) error {
 	if key == "" || len(key) > MaxKey || !utf8.ValidString(key) {
 		return fmt.Errorf("state: a key has 1 to %d bytes of UTF-8, this one has %d", MaxKey, len(key))
 	}

@@ -70,9 +70,17 @@ type Map struct {
 
 const buckets = 256
 
+// CheckName returns why a map cannot have a name, if it cannot.
+func CheckName(name string) error {
+	if name == "" || len(name) > maxName || !utf8.ValidString(name) {
+		return fmt.Errorf("state: a map's name has 1 to %d bytes of UTF-8, %q has %d", maxName, name, len(name))
+	}
+	return nil
+}
+
 func newMap(cfg Config, id *kcptransport.Identity, now time.Time, changed func([]string, *kcptransport.PeerID)) (*Map, error) {
-	if cfg.Name == "" || len(cfg.Name) > maxName || !utf8.ValidString(cfg.Name) {
-		return nil, fmt.Errorf("state: a map's name has 1 to %d bytes of UTF-8, %q has %d", maxName, cfg.Name, len(cfg.Name))
+	if err := CheckName(cfg.Name); err != nil {
+		return nil, err
 	}
 	if cfg.Store == nil {
 		cfg.Store = memory{}
@@ -155,7 +163,7 @@ func (m *Map) Set(key string, value any) error {
 func (m *Map) Delete(key string) error { return m.write(&Entry{Key: key, Deleted: true}) }
 
 func (m *Map) write(e *Entry) error {
-	if err := checkKey(e.Key); err != nil {
+	if err := CheckKey(e.Key); err != nil {
 		return err
 	}
 	m.mu.Lock()

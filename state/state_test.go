@@ -706,7 +706,7 @@ func FuzzReadEntries(f *testing.F) {
 			return
 		}
 		for _, e := range entries {
-			if e.verify("m") != nil || checkKey(e.Key) != nil {
+			if e.verify("m") != nil || CheckKey(e.Key) != nil {
 				t.Fatalf("took %+v", e)
 			}
 		}

@@ -3,6 +3,8 @@ package state
 import (
 	"errors"
 	"fmt"
+	"io/fs"
+	"syscall"
 	"time"
 
 	"go.etcd.io/bbolt"
@@ -35,7 +37,7 @@ func OpenFile(path string) (Store, error) {
 		return nil, fmt.Errorf("state: %s is in use by another process", path)
 	}
 	if err != nil {
-		return nil, fmt.Errorf("state: open %s: %w", path, err)
+		return nil, fmt.Errorf("state: open %s: %w%s", path, err, advice(err))
 	}
 	err = db.Update(func(tx *bbolt.Tx) error {
 		_, err := tx.CreateBucketIfNotExists(bucketName)
@@ -46,6 +48,14 @@ func OpenFile(path string) (Store, error) {
 		return nil, fmt.Errorf("state: open %s: %w", path, err)
 	}
 	return &fileStore{db, path}, nil
+}
+
+// advice is what to do about a file that is no database.
+func advice(err error) string {
+	if errors.Is(err, fs.ErrPermission) || errors.Is(err, syscall.EISDIR) || errors.Is(err, syscall.ENOSPC) {
+		return ""
+	}
+	return " (if it is damaged, restore it from a backup, or remove it: what other peers have comes back)"
 }
 
 func (s *fileStore) Load(f func(key string, data []byte) error) error {

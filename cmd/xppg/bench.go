@@ -39,6 +39,9 @@ func (a *app) benchCommand() *cobra.Command {
 			if streams < 1 || streams > 64 {
 				return fmt.Errorf("--streams %d: 1 to 64 streams can be used", streams)
 			}
+			if err := checkSpan("timeout", timeout, longestWait); err != nil {
+				return err
+			}
 			return a.runBench(cmd.Context(), args[0], n, streams, reverse, timeout)
 		},
 	}

@@ -14,6 +14,8 @@ import (
 
 const maxRoom = 48 // bytes of a room's name: "chat/" and it make a message kind
 
+const maxChatName = 64 // bytes: it stands before every line
+
 type chatPayload struct {
 	Name string `cbor:"name"`
 	Text string `cbor:"text"`
@@ -31,7 +33,10 @@ joining anyone in it is enough; a room is private when --passphrase is given.`,
 		Args: exactArgs(1, "a room"),
 		RunE: func(cmd *cobra.Command, args []string) error {
 			if args[0] == "" || len(args[0]) > maxRoom {
-				return fmt.Errorf("a room's name has 1 to %d bytes", maxRoom)
+				return fmt.Errorf("chat %q: a room's name has 1 to %d bytes", args[0], maxRoom)
+			}
+			if len(name) > maxChatName {
+				return fmt.Errorf("--name: %d bytes, at most %d are possible", len(name), maxChatName)
 			}
 			return a.runChat(cmd.Context(), args[0], name)
 		},
@@ -88,14 +93,4 @@ func userName() string {
 		return h
 	}
 	return "somebody"
-}
-
-// exactArgs is cobra.ExactArgs with a message that says what is wanted.
-func exactArgs(n int, what string) cobra.PositionalArgs {
-	return func(cmd *cobra.Command, args []string) error {
-		if len(args) != n {
-			return fmt.Errorf("xppg %s takes %s, %d arguments were given (see xppg %s --help)", cmd.Name(), what, len(args), cmd.Name())
-		}
-		return nil
-	}
 }

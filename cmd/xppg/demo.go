@@ -39,7 +39,7 @@ different NATs find their public addresses, meet through a third peer that
 relays the first data, punch through, talk, move 16 MiB over a link that loses
 2 % of its packets, and share state. Then the direct path is cut in the middle
 of a transfer, and the relay takes over. Nothing leaves this machine.`,
-		Args: cobra.NoArgs,
+		Args: noArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			a.started = true
 			return a.runDemo(cmd.Context())

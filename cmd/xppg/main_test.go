@@ -7,22 +7,26 @@ import (
 	"io"
 	"net"
 	"net/http"
+	"net/netip"
 	"os"
 	"os/signal"
 	"path/filepath"
 	"regexp"
 	"strings"
+	"syscall"
 	"testing"
 	"time"
 
 	"github.com/rogpeppe/go-internal/testscript"
 
+	"github.com/2xppg/xppg/api"
 	"github.com/2xppg/xppg/internal/leaks"
+	"github.com/2xppg/xppg/kcptransport"
 )
 
 func TestMain(m *testing.M) {
 	testscript.Main(leaks.Checked{M: m}, map[string]func(){"xppg": func() {
-		ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt)
+		ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
 		defer stop()
 		os.Exit(run(ctx, os.Args[1:], stdio{in: os.Stdin, out: os.Stdout, err: os.Stderr}))
 	}})
@@ -41,7 +45,7 @@ func TestScripts(t *testing.T) {
 			e.Setenv("HOME", e.WorkDir)
 			port, err := freePort()
 			e.Setenv("ADDR", port)
-			return err
+			return errors.Join(err, prepareNonsense(e))
 		},
 		Cmds: map[string]func(ts *testscript.TestScript, neg bool, args []string){
 			"waitfor": waitFor,
@@ -49,6 +53,21 @@ func TestScripts(t *testing.T) {
 			"fetch":   fetch,
 		},
 	})
+}
+
+// prepareNonsense sets what nonsense needs that makes sense: an address in use (TCP), and tickets with and without content.
+func prepareNonsense(e *testscript.Env) error {
+	l, err := net.Listen("tcp4", "127.0.0.1:0")
+	if err != nil {
+		return err
+	}
+	e.Defer(func() { l.Close() })
+	e.Setenv("HELD", l.Addr().String())
+	t := api.Ticket{Contact: api.Contact{Peer: kcptransport.IdentityFromSeed([32]byte{1}).ID(), Addrs: []netip.AddrPort{netip.MustParseAddrPort("127.0.0.1:9")}}}
+	e.Setenv("NOCONTENT", t.String())
+	t.Root = make([]byte, 32)
+	e.Setenv("TICKET", t.String())
+	return nil
 }
 
 // freePort returns an address nobody uses just now.

@@ -28,21 +28,14 @@ answered.`,
   xppg netcheck --stun stun.example.org:3478 --lifetime 20m`,
 		Args: noArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
-			if lifetime < 0 {
-				return fmt.Errorf("--lifetime %v: a time to spend is wanted", lifetime)
+			if lifetime < 0 || lifetime > longestWait {
+				return fmt.Errorf("--lifetime %v: 0 to %v is wanted", lifetime, longestWait)
 			}
 			return a.runNetcheck(cmd.Context(), lifetime)
 		},
 	}
 	cmd.Flags().DurationVar(&lifetime, "lifetime", 0, "also measure how long an idle mapping lives, for up to this long (20m tells most)")
 	return cmd
-}
-
-func noArgs(cmd *cobra.Command, args []string) error {
-	if len(args) > 0 {
-		return fmt.Errorf("%s takes no argument, got %q", cmd.CommandPath(), args[0])
-	}
-	return nil
 }
 
 type netcheckEvent struct {

@@ -8,6 +8,7 @@ import (
 	"html/template"
 	"math"
 	"os"
+	"path/filepath"
 	"slices"
 	"strings"
 	"time"
@@ -21,11 +22,8 @@ func (a *app) netsimCommand() *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   "netsim",
 		Short: "Experiments in the simulated network",
-		Args:  cobra.NoArgs,
-		RunE: func(*cobra.Command, []string) error {
-			return errors.New("xppg netsim takes the name of an experiment: matrix (see xppg netsim --help)")
-		},
 	}
+	oneOf(cmd, "matrix")
 	cmd.AddCommand(a.matrixCommand())
 	return cmd
 }
@@ -50,17 +48,20 @@ tell which pairs find a direct path and how long it takes them once both know of
 each other. It runs in real time, many pairs at once.`,
 		Example: `  xppg netsim matrix
   xppg netsim matrix --seed 7 --runs 10 --loss 0.05 --html matrix.html`,
-		Args: cobra.NoArgs,
+		Args: noArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			switch {
 			case o.runs < 1 || o.runs > 1000:
 				return fmt.Errorf("--runs %d: 1 to 1000 are possible", o.runs)
-			case o.loss < 0 || o.loss > 0.5:
+			case !(o.loss >= 0 && o.loss <= 0.5): // nor what is no number
 				return fmt.Errorf("--loss %g: a share between 0 and 0.5 is wanted", o.loss)
 			case o.rtt < time.Millisecond || o.rtt > time.Second:
 				return fmt.Errorf("--rtt %s: 1ms to 1s are possible", o.rtt)
-			case o.timeout < time.Second:
-				return fmt.Errorf("--timeout %s: at least 1s is needed", o.timeout)
+			case o.timeout < time.Second || o.timeout > time.Hour:
+				return fmt.Errorf("--timeout %s: 1s to 1h are possible", o.timeout)
+			}
+			if err := o.checkFiles(); err != nil {
+				return err
 			}
 			a.started = true
 			return a.runMatrix(cmd.Context(), o)
@@ -75,6 +76,28 @@ each other. It runs in real time, many pairs at once.`,
 	f.Float64Var(&o.loss, "loss", 0, "share of packets lost between the two")
 	f.DurationVar(&o.timeout, "timeout", 3*time.Second, "how long a pair may punch")
 	return cmd
+}
+
+// checkFiles returns why the results could not be written.
+func (o matrixOptions) checkFiles() error {
+	if o.html != "" {
+		if fi, err := os.Stat(o.html); err == nil && !fi.Mode().IsRegular() {
+			return fmt.Errorf("--html: %s is no file", o.html)
+		}
+		dir := filepath.Dir(o.html)
+		if _, err := os.Stat(dir); err != nil {
+			return fmt.Errorf("--html: %w", err)
+		}
+		if err := checkFolder(dir); err != nil {
+			return fmt.Errorf("--html: %w", err)
+		}
+	}
+	if o.pcap != "" {
+		if err := checkFolder(o.pcap); err != nil {
+			return fmt.Errorf("--pcap: %w", err)
+		}
+	}
+	return nil
 }
 
 // matrixCell is what came of one pair of NATs, as it is shown.

@@ -21,13 +21,13 @@ func (a *app) idCommand() *cobra.Command {
 	return &cobra.Command{
 		Use:   "id",
 		Short: "Print this node's peer ID",
-		Args:  cobra.NoArgs,
+		Args:  noArgs,
 		RunE: func(*cobra.Command, []string) error {
-			cfg, err := a.config()
+			key, err := a.loadIdentity()
 			if err != nil {
 				return err
 			}
-			id := cfg.Identity.ID().String()
+			id := key.ID().String()
 			a.print.emit(struct {
 				Event string `json:"event"`
 				Peer  string `json:"peer"`
@@ -67,11 +67,16 @@ everyone when "to" is left out.`,
   xppg node --join host:7337 --json
   xppg node --relay on
   xppg node --state-dir ~/.local/share/xppg --allow-bench`,
-		Args: cobra.NoArgs,
+		Args: noArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			mode, err := api.ParseRelayMode(relay)
 			if err != nil {
-				return fmt.Errorf("--relay: %w", err)
+				return fmt.Errorf("--relay: %s", strings.TrimPrefix(err.Error(), "api: "))
+			}
+			if stateDir != "" {
+				if err := checkFolder(stateDir); err != nil {
+					return fmt.Errorf("--state-dir: %w", err)
+				}
 			}
 			return a.runNode(cmd.Context(), func(c *api.Config) { c.AllowBench, c.StateDir, c.Relay = allowBench, stateDir, mode })
 		},

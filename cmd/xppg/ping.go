@@ -40,6 +40,7 @@ func (s *summaryEvent) saw(path api.PeerInfo, start time.Time) {
 
 type pingOptions struct {
 	count    int
+	counted  bool // it was asked for, not left to the default
 	until    string
 	timeout  time.Duration
 	interval time.Duration
@@ -62,11 +63,12 @@ with --until direct that a direct path was found in time.`,
 			if err := o.check(); err != nil {
 				return err
 			}
+			o.counted = cmd.Flags().Changed("count")
 			return a.runPing(cmd.Context(), args[0], o)
 		},
 	}
 	f := cmd.Flags()
-	f.IntVarP(&o.count, "count", "c", 4, "how many pings to send")
+	f.IntVarP(&o.count, "count", "c", 4, "how many pings to send; with --until, at most, and without end if not given")
 	f.StringVar(&o.until, "until", "", `go on until the path is "direct"`)
 	f.DurationVar(&o.timeout, "timeout", 30*time.Second, "how long to try in all")
 	f.DurationVar(&o.interval, "interval", time.Second, "pause between pings")
@@ -79,10 +81,11 @@ func (o pingOptions) check() error {
 		return fmt.Errorf("--count %d: at least one ping is needed", o.count)
 	case o.until != "" && o.until != "direct":
 		return fmt.Errorf(`--until %q: only "direct" can be waited for`, o.until)
-	case o.timeout <= 0 || o.interval <= 0:
-		return fmt.Errorf("--timeout and --interval must be positive")
 	}
-	return nil
+	if err := checkSpan("timeout", o.timeout, longestWait); err != nil {
+		return err
+	}
+	return checkSpan("interval", o.interval, longestWait)
 }
 
 func (a *app) runPing(ctx context.Context, target string, o pingOptions) error {
@@ -120,7 +123,7 @@ func (a *app) runPing(ctx context.Context, target string, o pingOptions) error {
 		if o.until == "direct" && sum.DirectAfter != nil && sum.Received > 0 {
 			break
 		}
-		if o.until == "" && sum.Sent >= o.count {
+		if (o.until == "" || o.counted) && sum.Sent >= o.count {
 			break
 		}
 	}

@@ -3,7 +3,6 @@ package main
 import (
 	"context"
 	"errors"
-	"fmt"
 	"time"
 
 	"github.com/spf13/cobra"
@@ -37,11 +36,11 @@ room with --join. Exit code 1 means that no relay is known.`,
   xppg relays --join host:7337 --json`,
 		Args: noArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
-			switch {
-			case len(a.join) == 0:
+			if len(a.join) == 0 {
 				return errors.New("xppg relays needs a node of the room: --join host:port, ticket or peer ID")
-			case timeout <= 0:
-				return fmt.Errorf("--timeout %v: a time to spend is wanted", timeout)
+			}
+			if err := checkSpan("timeout", timeout, longestWait); err != nil {
+				return err
 			}
 			return a.runRelays(cmd.Context(), timeout)
 		},

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"io/fs"
 	"net"
+	"net/netip"
 	"os"
 	"path/filepath"
 	"runtime/debug"
@@ -85,6 +86,8 @@ reach, punch holes through their NATs and talk over encrypted links.`,
 		a.netcheckCommand(), a.benchCommand(), a.shareCommand(), a.getCommand(), a.stateCommand(),
 		a.relayCommand(), a.relaysCommand(), a.netsimCommand(), a.demoCommand(),
 	)
+	root.SetFlagErrorFunc(flagError)
+	strictHelp(root)
 	return root
 }
 
@@ -100,6 +103,9 @@ func (a *app) prepare(cmd *cobra.Command, _ []string) error {
 	a.print.io, a.print.json = a.io, a.json
 	a.listenSet = cmd.Flags().Changed("listen")
 	a.identitySet = cmd.Flags().Changed("identity")
+	if err := checkGiven(cmd.Flags()); err != nil {
+		return err
+	}
 	if a.passphrase == "" {
 		a.passphrase = os.Getenv(envPassphrase)
 	}
@@ -108,7 +114,7 @@ func (a *app) prepare(cmd *cobra.Command, _ []string) error {
 	}
 	for _, t := range a.join {
 		if err := api.CheckTarget(t); err != nil {
-			return fmt.Errorf("--join: %w", err)
+			return fmt.Errorf("--join: %s", strings.TrimPrefix(err.Error(), "api: "))
 		}
 	}
 	for _, s := range a.stun {
@@ -126,9 +132,12 @@ func (a *app) prepare(cmd *cobra.Command, _ []string) error {
 
 // checkListen finds what cannot be an address before anything is started.
 func checkListen(addr string) error {
-	_, port, err := net.SplitHostPort(addr)
+	host, port, err := net.SplitHostPort(addr)
 	if err == nil {
 		_, err = strconv.ParseUint(port, 10, 16)
+	}
+	if err == nil && host != "" && strings.Trim(host, "0123456789.:") == "" { // no name: not to be looked up
+		_, err = netip.ParseAddr(host)
 	}
 	if err != nil {
 		return fmt.Errorf("--listen %q: an address as host:port or :port is wanted", addr)
@@ -145,31 +154,29 @@ func (a *app) report(err error) {
 	a.print.error(fmt.Errorf("%s", strings.TrimPrefix(oneLine(err), "api: ")))
 }
 
-// config turns the flags into a playground's configuration.
-func (a *app) config() (api.Config, error) {
-	id, err := a.loadIdentity()
-	if err != nil {
-		return api.Config{}, err
-	}
-	cfg := api.Config{App: a.appName, Listen: a.listen, Identity: id, Passphrase: a.passphrase, Join: a.join, STUN: a.stun}
+// config turns the flags into a playground's configuration, but for the identity.
+func (a *app) config() api.Config {
+	cfg := api.Config{App: a.appName, Listen: a.listen, Passphrase: a.passphrase, Join: a.join, STUN: a.stun}
 	if len(a.stun) == 1 && a.stun[0] == "none" {
 		cfg.STUN = []string{}
 	}
-	return cfg, nil
+	return cfg
 }
 
 // start opens a playground. The caller closes it with a.stop.
 func (a *app) start(ctx context.Context, change func(*api.Config)) (*api.Playground, error) {
-	cfg, err := a.config()
-	if err != nil {
-		return nil, err
-	}
+	cfg := a.config()
 	if change != nil {
 		change(&cfg)
 	}
 	if err := cfg.Check(); err != nil {
 		return nil, err
 	}
+	id, err := a.loadIdentity() // after the check: nonsense makes no key
+	if err != nil {
+		return nil, err
+	}
+	cfg.Identity = id
 	a.started = true
 	pg, err := api.Start(ctx, cfg)
 	if err != nil && !a.listenSet && errors.Is(err, errAddrInUse) {

@@ -5,7 +5,6 @@ import (
 	"errors"
 	"fmt"
 	"math"
-	"os"
 	"time"
 
 	"github.com/spf13/cobra"
@@ -37,10 +36,8 @@ func (a *app) shareCommand() *cobra.Command {
 			return nil
 		},
 		RunE: func(cmd *cobra.Command, args []string) error {
-			for _, p := range args {
-				if _, err := os.Stat(p); err != nil {
-					return fmt.Errorf("share: %w", err)
-				}
+			if err := checkShared(args); err != nil {
+				return err
 			}
 			return a.runShare(cmd.Context(), args)
 		},
@@ -121,6 +118,9 @@ crash and it goes on where it was; files get their names when they are whole.`,
 			}
 			if t.Root == nil {
 				return errors.New("this ticket names a peer but no content (use the one that xppg share printed)")
+			}
+			if err := checkFolder(dir); err != nil {
+				return fmt.Errorf("--output: %w", err)
 			}
 			return a.runGet(cmd.Context(), args[0], dir, overwrite)
 		},

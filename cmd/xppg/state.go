@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"strings"
 	"time"
 
 	"github.com/spf13/cobra"
@@ -41,16 +42,18 @@ values that every node of the room keeps a copy of. Name a node of the room with
   xppg state set colour blue --join host:7337
   xppg state get colour --join host:7337
   xppg state watch --join host:7337`,
-		Args: cobra.NoArgs,
-		RunE: func(*cobra.Command, []string) error {
-			return errors.New("xppg state takes one of: set, get, delete, list, watch (see xppg state --help)")
-		},
 	}
+	oneOf(cmd, "set, get, delete, list, watch")
 	f := cmd.PersistentFlags()
 	f.StringVar(&o.mapName, "map", defaultMap, "name of the map")
 	f.DurationVar(&o.timeout, "timeout", lookTimeout, "how long to wait for the room")
 	sub := func(use, short string, args cobra.PositionalArgs, do func(ctx context.Context, pg *api.Playground, m *state.Map, args []string) error) {
 		cmd.AddCommand(&cobra.Command{Use: use, Short: short, Args: args, RunE: func(cmd *cobra.Command, args []string) error {
+			if strings.Contains(use, " KEY") { // which "list" and "watch" do not take
+				if err := state.CheckKey(args[0]); err != nil {
+					return err
+				}
+			}
 			return a.withState(cmd.Context(), o, func(ctx context.Context, pg *api.Playground, m *state.Map) error { return do(ctx, pg, m, args) })
 		}})
 	}
@@ -81,7 +84,7 @@ values that every node of the room keeps a copy of. Name a node of the room with
 		}
 		return a.pushState(ctx, pg, o)
 	})
-	sub("list [PREFIX]", "Print all keys and values", cobra.MaximumNArgs(1), func(_ context.Context, _ *api.Playground, m *state.Map, args []string) error {
+	sub("list [PREFIX]", "Print all keys and values", atMostOne("a beginning of keys"), func(_ context.Context, _ *api.Playground, m *state.Map, args []string) error {
 		for _, key := range m.Keys(first(args)) {
 			var v any
 			if ok, err := m.Get(key, &v); err == nil && ok {
@@ -90,7 +93,7 @@ values that every node of the room keeps a copy of. Name a node of the room with
 		}
 		return nil
 	})
-	cmd.AddCommand(&cobra.Command{Use: "watch [PREFIX]", Short: "Print changes until interrupted", Args: cobra.MaximumNArgs(1),
+	cmd.AddCommand(&cobra.Command{Use: "watch [PREFIX]", Short: "Print changes until interrupted", Args: atMostOne("a beginning of keys"),
 		RunE: func(cmd *cobra.Command, args []string) error {
 			return a.withState(cmd.Context(), o, func(_ context.Context, _ *api.Playground, m *state.Map) error {
 				return a.watchState(cmd.Context(), m, first(args))
@@ -109,7 +112,13 @@ func first(args []string) string {
 // withState joins the room, brings our copy of its map up to date and runs do.
 func (a *app) withState(ctx context.Context, o stateOptions, do func(context.Context, *api.Playground, *state.Map) error) error {
 	if len(a.join) == 0 {
-		return errors.New("name a node of the room with --join")
+		return errors.New("xppg state needs a node of the room: --join host:port, ticket or peer ID")
+	}
+	if err := checkSpan("timeout", o.timeout, longestWait); err != nil {
+		return err
+	}
+	if err := state.CheckName(o.mapName); err != nil {
+		return fmt.Errorf("--map: %w", err)
 	}
 	pg, err := a.start(ctx, func(c *api.Config) {
 		c.Join, c.MaxPeers = nil, -1

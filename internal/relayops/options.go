@@ -50,6 +50,18 @@ func (o *Options) Check() error {
 	if o.DrainTimeout < 0 || o.DrainTimeout > time.Hour {
 		return errors.New("--drain-timeout: 0 to 1h is wanted")
 	}
+	if o.Limits.Total > 0 && o.Limits.Peer > o.Limits.Total {
+		return fmt.Errorf("--limit-peer %s is more than --limit-total %s: one peer cannot have more than all", &o.Limits.Peer, &o.Limits.Total)
+	}
+	if o.URL != "" && o.TCP == "" && o.WS == "" {
+		return errors.New("--url tells where --tcp and --ws are found: one of them is wanted, too")
+	}
+	return o.checkAddrs()
+}
+
+// checkAddrs returns what is wrong with where to listen.
+func (o *Options) checkAddrs() error {
+	used := map[string]string{}
 	for _, a := range []struct{ flag, addr string }{{"tcp", o.TCP}, {"ws", o.WS}, {"metrics", o.Metrics}} {
 		if a.addr == "" {
 			continue
@@ -61,6 +73,10 @@ func (o *Options) Check() error {
 		if err != nil {
 			return fmt.Errorf("--%s %q: an address as 127.0.0.1:9337 or :443 is wanted", a.flag, a.addr)
 		}
+		if other, ok := used[a.addr]; ok && port != "0" {
+			return fmt.Errorf("--%s and --%s cannot both have %s", other, a.flag, a.addr)
+		}
+		used[a.addr] = a.flag
 	}
 	return nil
 }

@@ -14,9 +14,11 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io/fs"
 	"net"
 	"net/netip"
 	"sync/atomic"
+	"syscall"
 	"time"
 )
 
@@ -56,10 +58,24 @@ type Stats struct {
 func Listen(addr string) (*Conn, error) {
 	pc, err := listen(addr)
 	if err != nil {
-		return nil, fmt.Errorf("udp: listen on %q: %w (is the port taken? port 0 takes a free one)", addr, err)
+		return nil, fmt.Errorf("udp: listen on %q: %w (%s)", addr, err, advice(err))
 	}
 	tune(pc)
 	return newConn(pc), nil
+}
+
+// advice is what to do about an address at which nobody can listen.
+func advice(err error) string {
+	var name *net.DNSError
+	switch {
+	case errors.As(err, &name):
+		return "an address of this machine is wanted; :port listens at all of them"
+	case errors.Is(err, syscall.EADDRNOTAVAIL):
+		return "it is no address of this machine; :port listens at all of them"
+	case errors.Is(err, fs.ErrPermission):
+		return "low ports are for privileged users; take one from 1024 on"
+	}
+	return "is the port taken? port 0 takes a free one"
 }
 
 func listen(addr string) (*net.UDPConn, error) {
