@@ -81,7 +81,7 @@ func (r ownRecord) equal(o ownRecord) bool {
 
 // ownRecord returns what there is to say now, after what was told last.
 func (pg *Playground) ownRecord(told ownRecord) ownRecord {
-	r := ownRecord{addrs: pg.Addrs(), relay: pg.Relaying()}
+	r := ownRecord{addrs: pg.toldAddrs(), relay: pg.Relaying()}
 	r.urls = pg.urls(r.addrs)
 	for _, p := range pg.readyPeers() {
 		r.neighbours = append(r.neighbours, p.id)

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"net/netip"
+	"slices"
 	"time"
 
 	"github.com/2xppg/xppg/kcptransport"
@@ -46,6 +47,31 @@ func (pg *Playground) tellMappings(c *portmap.Client) {
 	}
 }
 
+// untested returns the mapped addresses at which no third peer has reached us. They are candidates, because a try costs only a
+// few packets and may be all there is, but nothing to tell everybody as ours.
+func (pg *Playground) untested() (addrs []netip.AddrPort) {
+	if pg.portmap == nil {
+		return nil
+	}
+	for _, m := range pg.portmap.Mappings() {
+		if m.State != portmap.Believed {
+			addrs = append(addrs, m.External)
+		}
+	}
+	return addrs
+}
+
+// toldAddrs returns the addresses that our record names.
+func (pg *Playground) toldAddrs() (out []netip.AddrPort) {
+	untested := pg.untested()
+	for _, c := range pg.candidates() {
+		if c.Type != kcptransport.PortMapped || !slices.Contains(untested, c.Addr) {
+			out = append(out, c.Addr)
+		}
+	}
+	return out
+}
+
 // verifyMapping lets a third peer knock at a mapped address.
 func (pg *Playground) verifyMapping(ctx context.Context, external netip.AddrPort) error {
 	err := pg.reachableAt(ctx, external)
@@ -65,16 +91,21 @@ func (pg *Playground) seenOutside() (out []netip.Addr) {
 	return out
 }
 
-// portMappingStatus returns what is known of port mapping, once every protocol was asked.
+const mappingTest = 6 * time.Second // for a third peer to test a mapping, before it is reported as untested
+
+// portMappingStatus returns what is known of port mapping, once every protocol was asked and, if there are peers that might
+// have it done, somebody tried the mapping.
 func (pg *Playground) portMappingStatus(ctx context.Context) portmap.Status {
 	if pg.portmap == nil {
 		return portmap.Status{}
 	}
 	tick := time.NewTicker(100 * time.Millisecond)
 	defer tick.Stop()
+	testing := time.Now().Add(mappingTest)
 	for {
 		s := pg.portmap.Status()
-		if s.Searched || ctx.Err() != nil {
+		tested := len(pg.untested()) == 0 || len(pg.readyPeers()) == 0 || !time.Now().Before(testing)
+		if s.Searched && tested || ctx.Err() != nil {
 			return s
 		}
 		select {

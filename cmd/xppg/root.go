@@ -38,6 +38,7 @@ type app struct {
 	passphrase string
 	join       []string
 	stun       []string
+	mapping    string // what becomes of port mapping: auto or off
 	json       bool
 	verbose    bool
 
@@ -78,6 +79,7 @@ reach, punch holes through their NATs and talk over encrypted links.`,
 	f.StringVar(&a.identity, "identity", "", "file with this node's key, made when missing (default: xppg/identity in the user's config folder)")
 	f.StringArrayVar(&a.join, "join", nil, "peer to join: host:port, ticket or peer ID (repeatable)")
 	f.StringArrayVar(&a.stun, "stun", nil, `STUN server as host:port (repeatable); "none" asks no server`)
+	f.StringVar(&a.mapping, "port-mapping", "auto", "ask the routers here for a port that leads to this node (PCP, NAT-PMP, UPnP): auto or off")
 	f.StringVar(&a.passphrase, "passphrase", "", "only peers that know it are let in (or set "+envPassphrase+", which other users cannot see)")
 	f.BoolVar(&a.json, "json", false, "write one JSON object a line")
 	f.BoolVarP(&a.verbose, "verbose", "v", false, "say more on standard error")
@@ -108,6 +110,9 @@ func (a *app) prepare(cmd *cobra.Command, _ []string) error {
 	}
 	if a.passphrase == "" {
 		a.passphrase = os.Getenv(envPassphrase)
+	}
+	if a.mapping != "auto" && a.mapping != "off" {
+		return fmt.Errorf("--port-mapping %q: auto or off is wanted", a.mapping)
 	}
 	if err := checkListen(a.listen); err != nil {
 		return err
@@ -156,7 +161,7 @@ func (a *app) report(err error) {
 
 // config turns the flags into a playground's configuration, but for the identity.
 func (a *app) config() api.Config {
-	cfg := api.Config{App: a.appName, Listen: a.listen, Passphrase: a.passphrase, Join: a.join, STUN: a.stun}
+	cfg := api.Config{App: a.appName, Listen: a.listen, Passphrase: a.passphrase, Join: a.join, STUN: a.stun, NoPortMapping: a.mapping == "off"}
 	if len(a.stun) == 1 && a.stun[0] == "none" {
 		cfg.STUN = []string{}
 	}

@@ -20,6 +20,8 @@
 //
 // Routers lie and forget. A mapping is believed only after [Options.Verify], which
 // lets a third peer knock, said yes; this is asked again every 25 s, as is the router itself.
+// A mapping that nobody can test stays made: [Mapping.String] says that it is untested, and it is worth a try of those who
+// look for us, but proves nothing.
 // A mapping that died is removed and made anew, within a minute if the router plays along.
 // It is renewed at half of its lifetime, and later again and again (RFC 6887 section 11.2.1).
 //

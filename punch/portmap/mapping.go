@@ -13,7 +13,7 @@ type State uint8
 // The states of a mapping.
 const (
 	Tried    State = iota // no router has made one, so far
-	Made                  // a router says so; nobody has reached us there yet
+	Made                  // a router says so; it is untested: nobody has reached us there yet, or nobody could be asked to
 	Believed              // a third peer reached us there
 	Dead                  // nobody gets through, or the router has lost it; it is made anew
 )
@@ -32,7 +32,8 @@ type Mapping struct {
 	Reason   string         // why it is Dead, or was not made, for people; "" if nothing is wrong
 }
 
-// Useful reports whether peers may be told of the address: a router made it, and it may lead to us from everywhere.
+// Useful reports whether the address is worth a try of peers: a router made it, and it may lead to us from everywhere. Only when
+// it is Believed may anything more than that be built on it, such as to tell those who ask how the node is reached.
 func (m Mapping) Useful() bool {
 	return m.State == Believed || m.State == Made && m.Double == NotDouble
 }
@@ -46,6 +47,9 @@ func (m Mapping) String() string {
 		return "no port mapping: " + m.Reason
 	}
 	text := fmt.Sprintf("%v by %v at %v, %v", m.External, m.Protocol, m.Gateway, m.State)
+	if m.State == Made {
+		text += " but untested"
+	}
 	if m.Reason != "" {
 		text += ": " + m.Reason
 	}

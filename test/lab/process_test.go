@@ -31,6 +31,7 @@ type event struct {
 
 	Via         []string `json:"via"`
 	Public      []string `json:"public"`
+	PortMapping []string `json:"port_mapping"`
 	Bytes       int64    `json:"bytes"`
 	Seconds     float64  `json:"seconds"`
 	Seq         int      `json:"seq"`
