@@ -27,9 +27,11 @@ func (r *Router) Forwards() []Forward {
 	at := r.net.now()
 	var out []Forward
 	for _, tcp := range []bool{false, true} {
-		for outside, f := range r.protocol(tcp).rules {
-			if !f.over(at) {
-				out = append(out, Forward{tcp, outside, f.inside, f.left(at), f.description})
+		for _, t := range r.protocol(tcp).both() {
+			for outside, f := range t.rules {
+				if !f.over(at) {
+					out = append(out, Forward{tcp, outside, f.inside, f.left(at), f.description})
+				}
 			}
 		}
 	}
@@ -42,11 +44,30 @@ func (r *Router) Forwards() []Forward {
 	return out
 }
 
-func (r *Router) protocol(tcp bool) *table {
+func (r *Router) protocol(tcp bool) tables {
 	if tcp {
-		return r.tcp.nat
+		return r.tcp
 	}
-	return r.udp.nat
+	return r.udp
+}
+
+func (t tables) both() [2]*table { return [2]*table{t.nat, t.wall} }
+
+// forwarder returns the table with the forwardings to an inside address: of the NAT, or of the firewall for what is not
+// translated.
+func (r *Router) forwarder(tcp bool, inside netip.Addr) *table {
+	if r.translates(inside) {
+		return r.protocol(tcp).nat
+	}
+	return r.protocol(tcp).wall
+}
+
+// outsideOf returns the address by which those outside reach an inside one, if the router has one for it.
+func (r *Router) outsideOf(inside netip.Addr) netip.Addr {
+	if r.translates(inside) {
+		return r.home(inside)
+	}
+	return inside
 }
 
 // forward is a Forward as the table has it.
@@ -165,10 +186,13 @@ var (
 // one that there is live for longer. It returns the outside address. When the port is
 // not free, or 0, and any is true, it takes another one.
 func (r *Router) forwardPort(at int64, tcp bool, port uint16, any bool, f forward) (netip.AddrPort, error) {
-	t := r.protocol(tcp)
-	home := r.home(f.inside.Addr())
+	t := r.forwarder(tcp, f.inside.Addr())
+	home := r.outsideOf(f.inside.Addr())
 	if !home.IsValid() {
 		return netip.AddrPort{}, errNoAddress
+	}
+	if !r.translates(f.inside.Addr()) {
+		port = f.inside.Port() // a firewall has no other one to give
 	}
 	outside := netip.AddrPortFrom(home, port)
 	if any {

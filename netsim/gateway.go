@@ -8,9 +8,11 @@ import (
 // A Gateway says by which protocols those inside may ask a router for port forwardings:
 // ports of its outside that are open to everybody. They live as long as was asked for,
 // and are lost by [Router.Rebind], [Router.Reboot] and [Router.SetOutsideAddrs], of which
-// the latter two begin the epoch of NAT-PMP and PCP anew. They are IPv4's only.
+// the latter two begin the epoch of NAT-PMP and PCP anew. By PCP, where Addr6 is given, those inside also open
+// ports of their own IPv6 addresses in the firewall (pinholes).
 type Gateway struct {
-	Addr netip.Addr // of the router on its inside; invalid: it offers nothing
+	Addr  netip.Addr // of the router on its inside; invalid: it offers nothing
+	Addr6 netip.Addr // the same for IPv6, where PCP alone is spoken; invalid: IPv6 has no pinholes
 
 	NATPMP bool // RFC 6886, on UDP port 5351
 	PCP    bool // RFC 6887, MAP and ANNOUNCE, on UDP port 5351
@@ -62,6 +64,9 @@ func (r *Router) offer(cfg Gateway) {
 		cfg.MaxLifetime = defaultLease
 	}
 	addrs := []netip.Addr{cfg.Addr}
+	if cfg.Addr6.IsValid() {
+		addrs = append(addrs, cfg.Addr6)
+	}
 	if cfg.UPnP > 0 {
 		addrs = append(addrs, groupSSDP) // nobody else inside listens there
 	}
@@ -72,6 +77,9 @@ func (r *Router) offer(cfg Gateway) {
 	r.net.mu.Unlock()
 	if cfg.NATPMP || cfg.PCP {
 		g.serve(g.listen(netip.AddrPortFrom(cfg.Addr, portMapping)), nil, g.answerMapping)
+	}
+	if cfg.PCP && cfg.Addr6.IsValid() {
+		g.serve(g.listen(netip.AddrPortFrom(cfg.Addr6, portMapping)), nil, g.answerMapping)
 	}
 	if cfg.UPnP > 0 {
 		g.serveUPnP()
@@ -145,7 +153,7 @@ func (g *gateway) external(inside netip.Addr) netip.Addr {
 	if g.Hostile.External.IsValid() {
 		return g.Hostile.External
 	}
-	return g.router.home(inside)
+	return g.router.outsideOf(inside)
 }
 
 // forward makes a forwarding that lives for seconds at most, and returns the outside
@@ -167,12 +175,24 @@ func (g *gateway) forward(at int64, tcp bool, port uint16, any bool, f forward, 
 // own address there, as its routing table has them. It reports false when the host has no
 // such router, or that router has no address ([Gateway]).
 func (h *Host) Gateway() (router, local netip.Addr, ok bool) {
+	return h.gateway(func(g Gateway) netip.Addr { return g.Addr })
+}
+
+// Gateway6 is Gateway for IPv6.
+func (h *Host) Gateway6() (router, local netip.Addr, ok bool) {
+	return h.gateway(func(g Gateway) netip.Addr { return g.Addr6 })
+}
+
+func (h *Host) gateway(addr func(Gateway) netip.Addr) (router, local netip.Addr, ok bool) {
 	h.net.mu.Lock()
 	defer h.net.mu.Unlock()
 	if h.segment.router == nil || h.segment.router.gateway == nil {
-		return netip.Addr{}, netip.Addr{}, false
+		return router, local, false
 	}
-	router = h.segment.router.gateway.Addr
+	router = addr(h.segment.router.gateway.Gateway)
+	if !router.IsValid() {
+		return router, local, false
+	}
 	local = source(h.addrs, netip.IPv6Unspecified(), router)
 	return router, local, local.IsValid()
 }

@@ -111,7 +111,7 @@ func (g *gateway) specificEntry(at int64, a action) ([]argument, int) {
 // entry finds the forwarding that an action is about.
 func (g *gateway) entry(at int64, a action) (*table, netip.AddrPort, int) {
 	bad := false
-	t, port := g.router.protocol(a.protocol(&bad)), a.port("NewExternalPort", &bad)
+	t, port := g.router.protocol(a.protocol(&bad)).nat, a.port("NewExternalPort", &bad)
 	if bad {
 		return nil, netip.AddrPort{}, upnpBadArguments
 	}

@@ -88,7 +88,7 @@ func (g *gateway) answerPMP(at int64, client netip.Addr, b []byte) []byte {
 
 // unforward removes the forwardings to an inside address; port 0 means all ports.
 func (g *gateway) unforward(at int64, tcp bool, inside netip.AddrPort) {
-	t := g.router.protocol(tcp)
+	t := g.router.forwarder(tcp, inside.Addr())
 	for outside, f := range t.rules {
 		if f.inside == inside || (inside.Port() == 0 && f.inside.Addr() == inside.Addr()) || f.over(at) {
 			t.unforward(outside)

@@ -83,7 +83,7 @@ func (g *gateway) pcpMap(at int64, client netip.Addr, b []byte, lifetime uint32)
 	case (b[12] != protoTCP && b[12] != protoUDP) || inside.Port() == 0:
 		return pcpBadProtocol, 0
 	}
-	if old, _ := g.router.protocol(tcp).ruleFor(at, inside); old != nil && old.nonce != nonce && old.nonce != [12]byte{} {
+	if old, _ := g.router.forwarder(tcp, client).ruleFor(at, inside); old != nil && old.nonce != nonce && old.nonce != [12]byte{} {
 		return pcpRefused, 0
 	}
 	if lifetime == 0 {

@@ -28,7 +28,9 @@
 // # IPv6
 //
 // Where a gateway speaks PCP over IPv6 it is asked to open its firewall (a
-// pinhole): the same request, answered with our own address.
+// pinhole): the same request, answered with our own address. The pinholes of UPnP
+// (WANIPv6FirewallControl) are not asked for: its descriptions name an address of the router that is not the one in the
+// routing table, so that nothing would tell the router from somebody else who answers.
 //
 // # Security
 //
