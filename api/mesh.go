@@ -97,6 +97,8 @@ func (pg *Playground) ownRecord(told ownRecord) ownRecord {
 	}
 	if r.relay {
 		r.load = pg.load.look(time.Now(), pg.sw.Stats(), pg.rules.Load())
+		work := pg.load.work
+		pg.workNow.Store(&work)
 	}
 	return r
 }

@@ -78,7 +78,8 @@ type Playground struct {
 	heldWake    chan struct{}
 	meshWake    chan struct{}
 	reserveWake chan struct{}
-	load        relayLoad // of the goroutine of mesh
+	load        relayLoad                 // of the goroutine of mesh
+	workNow     atomic.Pointer[relayWork] // what it measured
 	stunWake    chan struct{}
 	listeners   *listeners
 	mapWake     chan struct{}

@@ -86,38 +86,3 @@ func tellRTT(told, rtt time.Duration) time.Duration {
 	}
 	return rtt.Round(time.Millisecond)
 }
-
-const loadEvery = 30 * time.Second // between two looks at how busy we are as a relay
-
-// relayLoad measures how much of what a relay can do it does. Its zero value is ready. It is for one goroutine.
-type relayLoad struct {
-	at      time.Time
-	before  relaymesh.SwitchStats
-	quarter int // told
-}
-
-// look returns the load in quarters. It changes only when it is well beyond half way to the next.
-func (l *relayLoad) look(now time.Time, s relaymesh.SwitchStats, rules *RelayRules) int {
-	if now.Sub(l.at) < loadEvery {
-		return l.quarter
-	}
-	var load float64
-	if s.MaxCircuits > 0 {
-		load = float64(s.Circuits) / float64(s.MaxCircuits)
-	}
-	packets, dropped := s.Packets-l.before.Packets, s.Overflow+s.Late-l.before.Overflow-l.before.Late
-	if !l.at.IsZero() {
-		if rules != nil && rules.BytesPerSecond > 0 {
-			rate := float64(s.Bytes-l.before.Bytes) / now.Sub(l.at).Seconds()
-			load = max(load, rate/float64(rules.BytesPerSecond))
-		}
-		if dropped*50 > packets { // 2 %
-			load = 1
-		}
-	}
-	l.at, l.before = now, s
-	if d := min(load, 1)*4 - float64(l.quarter); d > 0.7 || d < -0.7 {
-		l.quarter = int(min(load, 1)*4 + 0.5)
-	}
-	return l.quarter
-}

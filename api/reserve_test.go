@@ -147,6 +147,25 @@ func TestToldRoundTrips(t *testing.T) {
 	}
 }
 
+// A relay that is asked tells its load and limits in steps of 5 %; a node that does not relay has none.
+func TestAskRelayLoad(t *testing.T) {
+	inWorld(t, func(t *testing.T, w *world) {
+		relay := w.public(noMesh, func(c *Config) { c.Relay = RelayOn })
+		relay.SetRelayRules(RelayRules{BytesPerSecond: 1000, Circuits: 50})
+		other := w.public(noMesh)
+		other.meet(relay)
+		time.Sleep(2 * loadEvery)
+		relay.workNow.Store(&relayWork{bytesPerSecond: 370, circuits: 1})
+		got, err := other.RelayLoad(w.ctx(time.Second), relay.ID())
+		if want := (RelayLoad{Bandwidth: 0.35, BytesPerSecond: 1000, MaxCircuits: 50}); err != nil || got != want || got.Load() != 0.35 {
+			t.Errorf("told %+v, %v; want %+v", got, err, want)
+		}
+		if _, err := relay.RelayLoad(w.ctx(time.Second), other.ID()); err == nil {
+			t.Error("a node that does not relay tells a load")
+		}
+	})
+}
+
 func TestRelayLoad(t *testing.T) {
 	var l relayLoad
 	now := time.Unix(1e9, 0)

@@ -136,6 +136,9 @@ func (pg *Playground) takeInternal(m *Message) error {
 	if m.Kind == kindDialBack && m.reply != nil {
 		return pg.answerDialBack(m)
 	}
+	if m.Kind == kindLoad && m.reply != nil {
+		return pg.answerLoad(m)
+	}
 	if m.reply != nil {
 		return m.ReplyError(errors.New("unknown kind"))
 	}

@@ -30,15 +30,27 @@ type PeerUsage struct {
 	Queued         int    // bytes that wait now
 }
 
+// MaxCircuits returns how many circuits there may be, 0 for any number.
+func (s *Switch) MaxCircuits() int {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.maxCircuits()
+}
+
+func (s *Switch) maxCircuits() int {
+	if s.cfg.Circuits < math.MaxInt32 {
+		return s.cfg.Circuits
+	}
+	return 0
+}
+
 // Stats returns the counters.
 func (s *Switch) Stats() SwitchStats {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	stats := s.stats
 	stats.Circuits = len(s.entries) / 2
-	if s.cfg.Circuits < math.MaxInt32 {
-		stats.MaxCircuits = s.cfg.Circuits
-	}
+	stats.MaxCircuits = s.maxCircuits()
 	stats.Peers = make(map[kcptransport.PeerID]PeerUsage, len(s.peers))
 	for id, a := range s.peers {
 		stats.Peers[id] = PeerUsage{a.circuits, a.packets, a.bytes, a.dropped, a.queued}

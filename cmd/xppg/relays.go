@@ -3,11 +3,15 @@ package main
 import (
 	"context"
 	"errors"
+	"fmt"
+	"strings"
+	"sync"
 	"time"
 
 	"github.com/spf13/cobra"
 
 	"github.com/2xppg/xppg/api"
+	"github.com/2xppg/xppg/internal/units"
 )
 
 const relaysQuiet = time.Second // without news after which the list is taken for complete
@@ -19,9 +23,37 @@ type relayEvent struct {
 	Connected bool     `json:"connected"`
 	RTT       *float64 `json:"rtt_ms"` // null: not measured
 	Age       float64  `json:"age_s"`
-	Load      float64  `json:"load"` // 0 to 1, as it says
+	Load      float64  `json:"load"` // 0 to 1, as it says: the highest of what is told of it
 	Peers     int      `json:"peers"`
-	Circuits  int      `json:"circuits"`
+	Circuits  int      `json:"circuits"` // of ours through it
+
+	// What it told when asked; null: it was not, or did not. The shares are null where there is no limit.
+	BandwidthLoad *float64 `json:"bandwidth_load"`         // share of the limit in use, 0 to 1
+	CircuitsLoad  *float64 `json:"circuits_load"`          // the same of circuits
+	Overloaded    *bool    `json:"overloaded"`             // it drops packets
+	BytesLimit    *uint64  `json:"limit_bytes_per_second"` // 0: none
+	CircuitsLimit *int     `json:"limit_circuits"`         // 0: none
+}
+
+// told takes in what the relay says, and returns it for people.
+func (ev *relayEvent) told(l api.RelayLoad) string {
+	ev.Load, ev.Overloaded, ev.BytesLimit, ev.CircuitsLimit = l.Load(), &l.Overloaded, &l.BytesPerSecond, &l.MaxCircuits
+	var parts []string
+	if rate := units.Rate(l.BytesPerSecond); rate > 0 {
+		ev.BandwidthLoad = &l.Bandwidth
+		parts = append(parts, fmt.Sprintf("%.0f%% of %v", 100*l.Bandwidth, &rate))
+	}
+	if l.MaxCircuits > 0 {
+		ev.CircuitsLoad = &l.Circuits
+		parts = append(parts, fmt.Sprintf("%.0f%% of %d circuits", 100*l.Circuits, l.MaxCircuits))
+	}
+	if l.Overloaded {
+		parts = append(parts, "drops packets")
+	}
+	if len(parts) == 0 {
+		return ""
+	}
+	return " (" + strings.Join(parts, ", ") + ")"
 }
 
 func (a *app) relaysCommand() *cobra.Command {
@@ -29,9 +61,22 @@ func (a *app) relaysCommand() *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   "relays",
 		Short: "List the relays that a room knows, with round trip, load and age",
-		Long: `List the relays that a room knows: the round trip to each, its load in quarters of
-what it can do and to how many peers it has links, as it says itself, and how old that is. Name a node of the
-room with --join. Exit code 1 means that no relay is known.`,
+		Long: `List the relays that a room knows: the round trip to each, how much of what it can do
+it does and to how many peers it has links, as it says itself, and how old that is. Name a node of the room with
+--join. Exit code 1 means that no relay is known.
+
+A relay that is connected is asked for its load: which share of its bandwidth limit was in use during the last
+half minute, and of the circuits that it takes, in steps of 5 %. Of others the load is that of their records, in
+quarters. With --json:
+  load                    0 to 1, the highest of the shares; 1 when it drops packets
+  bandwidth_load          share of limit_bytes_per_second in use; null: no limit, or not told
+  circuits_load           share of limit_circuits in use; null: no limit, or not told
+  limit_bytes_per_second  most that it carries; 0: no limit; null: not told
+  limit_circuits          most circuits that it takes; 0: no limit; null: not told
+  overloaded              whether it drops more than 2 % of the packets; null: not told
+  peers                   to how many peers it has links
+  circuits                how many of this command's own circuits go through it
+  rtt_ms, age_s           round trip to it (null: not connected), and the age of its record`,
 		Example: `  xppg relays --join host:7337
   xppg relays --join host:7337 --json`,
 		Args: noArgs,
@@ -64,8 +109,9 @@ func (a *app) runRelays(ctx context.Context, timeout time.Duration) error {
 	if len(list) == 0 {
 		return errors.New("no relay is known there")
 	}
-	for _, r := range list {
-		a.showRelay(r)
+	loads := askLoads(ctx, pg, list)
+	for i, r := range list {
+		a.showRelay(r, loads[i])
 	}
 	return nil
 }
@@ -97,16 +143,41 @@ func waitRelays(ctx context.Context, pg *api.Playground) []api.RelayInfo {
 	}
 }
 
-func (a *app) showRelay(r api.RelayInfo) {
+const loadTimeout = 3 * time.Second // for a relay to tell its load
+
+// askLoads asks all connected relays at the same time; nil is one that did not tell.
+func askLoads(ctx context.Context, pg *api.Playground, list []api.RelayInfo) []*api.RelayLoad {
+	ctx, cancel := context.WithTimeout(ctx, loadTimeout)
+	defer cancel()
+	out := make([]*api.RelayLoad, len(list))
+	var asking sync.WaitGroup
+	for i, r := range list {
+		if r.Connected {
+			asking.Go(func() {
+				if l, err := pg.RelayLoad(ctx, r.ID); err == nil {
+					out[i] = &l
+				}
+			})
+		}
+	}
+	asking.Wait()
+	return out
+}
+
+func (a *app) showRelay(r api.RelayInfo, load *api.RelayLoad) {
 	ev := relayEvent{Event: "relay", Peer: r.ID.String(), Addrs: []string{}, Connected: r.Connected,
 		Age: r.Age.Round(time.Millisecond).Seconds(), Load: r.Load, Peers: r.Peers, Circuits: r.Circuits}
 	for _, addr := range r.Addrs {
 		ev.Addrs = append(ev.Addrs, addr.String())
+	}
+	detail := ""
+	if load != nil {
+		detail = ev.told(*load)
 	}
 	rtt := "not connected"
 	if r.Connected && r.RTT > 0 {
 		ms := millis(r.RTT)
 		ev.RTT, rtt = &ms, "rtt "+showDuration(r.RTT)
 	}
-	a.print.emit(ev, "%s  %s  load %.0f%%, %d peers  age %s", r.ID, rtt, 100*r.Load, r.Peers, r.Age.Round(time.Second))
+	a.print.emit(ev, "%s  %s  load %.0f%%%s, %d peers  age %s", r.ID, rtt, 100*ev.Load, detail, r.Peers, r.Age.Round(time.Second))
 }
