@@ -104,9 +104,7 @@ func (pg *Playground) openCircuit(ctx context.Context, relay *peer, target kcptr
 	}
 	if err != nil {
 		path.Close()
-		if noRoom(err) {
-			pg.noteBarren(target, relay.id, refusedPause)
-		}
+		pg.noteRefused(target, relay.id, err)
 		return nil, err
 	}
 	path.Open(wire.Label, wire.RTT, wire.Via)
@@ -116,6 +114,22 @@ func (pg *Playground) openCircuit(ctx context.Context, relay *peer, target kcptr
 	pg.mu.Unlock()
 	pg.wg.Go(func() { pg.hold(relay.ctx, c) })
 	return path, nil
+}
+
+// noteRefused has a relay that refused a circuit to a peer, for reasons that will not be over in a moment, not asked for that peer for a
+// while, so that others are. For other peers it is asked: the refusal may be the word of somebody behind the relay, who is not to cost
+// us the relay.
+func (pg *Playground) noteRefused(target, relay kcptransport.PeerID, err error) {
+	var refused *relaymesh.RefusedError
+	if !errors.As(err, &refused) {
+		return
+	}
+	switch refused.Code {
+	case relaymesh.RefusedRate: // who goes on asking is banned
+		pg.noteBarren(target, relay, barrenPause)
+	case relaymesh.RefusedBusy, relaymesh.RefusedLimit, relaymesh.RefusedClosing, relaymesh.RefusedDenied, relaymesh.RefusedUnreserved:
+		pg.noteBarren(target, relay, refusedPause)
+	}
 }
 
 // claimRelay makes sure that no circuit to a peer begins at a relay, and that none is being set up until unclaimRelay.
@@ -253,20 +267,6 @@ func (pg *Playground) barrenTo(target, relay kcptransport.PeerID) bool {
 	pg.mu.Lock()
 	defer pg.mu.Unlock()
 	return time.Now().Before(pg.barren[[2]kcptransport.PeerID{target, relay}])
-}
-
-// noRoom reports whether a relay refused a circuit for reasons of its own that will not be over in a moment.
-func noRoom(err error) bool {
-	var refused *relaymesh.RefusedError
-	if !errors.As(err, &refused) {
-		return false
-	}
-	switch refused.Code {
-	case relaymesh.RefusedBusy, relaymesh.RefusedRate, relaymesh.RefusedLimit, relaymesh.RefusedClosing,
-		relaymesh.RefusedDenied, relaymesh.RefusedUnreserved:
-		return true
-	}
-	return false
 }
 
 // heardSince reports whether the peer was heard on any path.

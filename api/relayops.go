@@ -14,8 +14,9 @@ type RelayRules struct {
 	BytesPerSecondPerPeer uint64 // carried for one peer, both ways together; 0 means no limit
 	Circuits              int    // at once; 0 means 4,096, negative no limit
 
-	// Admit says whether a peer next to us may use us as a relay, at either end of a circuit; addr is where it is. Nil
-	// admits everybody. It may be called by several goroutines and must not wait for anything.
+	// Admit says whether a peer may use us as a relay, at either end of a circuit; addr is where it is, and invalid for an end
+	// of a circuit that is behind another relay. Nil admits everybody. It may be called by several goroutines and must not
+	// wait for anything.
 	Admit func(peer kcptransport.PeerID, addr netip.Addr) bool
 }
 

@@ -129,6 +129,9 @@ func (r *bodyReader) limits() Limits {
 // last reports whether the target is next to the relay that is asked.
 func (a ask) last() bool { return len(a.route) == 0 }
 
+// origin returns who asked first, once the ask was read.
+func (a ask) origin() kcptransport.PeerID { return a.passed[0] }
+
 func (a ask) frame() []byte {
 	b := append([]byte{version}, a.target[:]...)
 	b = binary.BigEndian.AppendUint32(b, a.label)

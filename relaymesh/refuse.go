@@ -19,7 +19,7 @@ const (
 	RefusedRequest    RefuseCode = 5 // the request was not understood: another version, or nonsense
 	RefusedLimit      RefuseCode = 6 // the introduction used up its bytes or its time
 	RefusedClosing    RefuseCode = 7 // the introducer is shutting down
-	RefusedDenied     RefuseCode = 8 // the relay's operator does not admit one of the peers next to it
+	RefusedDenied     RefuseCode = 8 // the relay's operator does not admit one of the peers next to it, or of the ends
 	RefusedUnreserved RefuseCode = 9 // the target holds no reservation with the relay and has all the circuits that it can have without
 )
 

@@ -39,8 +39,10 @@ type RelayConfig struct {
 	// Reservations is how many there may be at once. Default 4,096, negative no limit.
 	Reservations int
 
-	// Admit says whether the relay carries packets from and to a neighbour. Default: every one. It may be called by several
-	// goroutines. When its answers change, call [Relay.Recheck].
+	// Admit says whether the relay carries packets from and to a peer. It is asked about the neighbours of a circuit, and about
+	// the ends of one that goes by way of other relays, whose address is invalid: only who they are is known, the first one by the
+	// word of the relays before us. Default: every one. It may be called by several goroutines. When its answers change, call
+	// [Relay.Recheck].
 	Admit func(Neighbor) bool
 }
 
@@ -116,11 +118,18 @@ func (r *Relay) nonsense(from kcptransport.PeerID) {
 	r.quota.nonsense(time.Now(), from)
 }
 
+func (r *Relay) flood(from kcptransport.PeerID) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	r.quota.flood(time.Now(), from)
+}
+
 func (r *Relay) serve(ctx context.Context, from kcptransport.PeerID, stream Stream) error {
 	r.mu.Lock()
+	banned := r.quota.banned(time.Now(), from)
 	code := r.quota.ask(time.Now(), from)
 	r.mu.Unlock()
-	if code != 0 {
+	if banned {
 		return refusal(kcptransport.PeerID{}, code)
 	}
 	if err := setDeadline(ctx, acceptTimeout, stream); err != nil {
@@ -136,6 +145,12 @@ func (r *Relay) serve(ctx context.Context, from kcptransport.PeerID, stream Stre
 			r.nonsense(from)
 		}
 		return fmt.Errorf("%w: %w", refusal(a.target, RefusedRequest), err)
+	}
+	if code != 0 {
+		if a.origin() == from && code == RefusedRate { // a relay is not to blame for what others ask of it
+			r.flood(from)
+		}
+		return refusal(a.target, code)
 	}
 	before, ok := r.cfg.Neighbor(from)
 	if !ok {
@@ -191,7 +206,8 @@ func (r *Relay) connect(ctx context.Context, before Neighbor, a ask, asking Stre
 	if !known {
 		return refusal(a.target, RefusedUnknown)
 	}
-	if !r.admits(before) || !r.admits(behind) {
+	t := &transit{sides: [2]Neighbor{before, behind}, ends: [2]kcptransport.PeerID{a.origin(), a.target}, end: make(chan RefuseCode, 1)}
+	if !r.admitsAll(t) {
 		return refusal(a.target, RefusedDenied)
 	}
 	conn, err := r.cfg.Switch.Connect(before, behind, r.cfg.Limits)
@@ -233,7 +249,7 @@ func (r *Relay) connect(ctx context.Context, before Neighbor, a ask, asking Stre
 	r.mu.Lock()
 	r.stats.Granted++
 	r.mu.Unlock()
-	t := &transit{sides: [2]Neighbor{before, behind}, streams: [2]Stream{asking, asked}, end: make(chan RefuseCode, 1)}
+	t.streams = [2]Stream{asking, asked}
 	r.enter(t)
 	defer r.leave(t)
 	return r.wait(ctx, a.target, conn, t)

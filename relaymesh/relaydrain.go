@@ -2,12 +2,16 @@ package relaymesh
 
 import (
 	"context"
+	"net/netip"
 	"sync"
+
+	"github.com/2xppg/xppg/kcptransport"
 )
 
 // transit is a circuit through a relay, once it has come about.
 type transit struct {
 	sides   [2]Neighbor
+	ends    [2]kcptransport.PeerID // who asked first, and the target
 	streams [2]Stream
 	moved   [2]sync.Once
 	end     chan RefuseCode // holds one, so that nobody waits
@@ -36,7 +40,7 @@ func (r *Relay) enter(t *transit) {
 	case draining: // it came about meanwhile
 		t.tellToMove(0)
 		t.tellToMove(1)
-	case !r.admits(t.sides[0]) || !r.admits(t.sides[1]):
+	case !r.admitsAll(t):
 		t.close(RefusedDenied)
 	}
 }
@@ -49,6 +53,23 @@ func (r *Relay) leave(t *transit) {
 
 func (r *Relay) admits(n Neighbor) bool { return r.cfg.Admit == nil || r.cfg.Admit(n) }
 
+// admitsAll reports whether the neighbours of a circuit and its ends are admitted.
+func (r *Relay) admitsAll(t *transit) bool {
+	for i, n := range t.sides {
+		if !r.admits(n) || t.ends[i] != n.Peer() && !r.admits(farEnd(t.ends[i])) {
+			return false
+		}
+	}
+	return true
+}
+
+// farEnd is a peer that is behind another relay.
+type farEnd kcptransport.PeerID
+
+func (e farEnd) Peer() kcptransport.PeerID { return kcptransport.PeerID(e) }
+func (farEnd) Addr() netip.AddrPort        { return netip.AddrPort{} }
+func (farEnd) From(netip.AddrPort) bool    { return false }
+
 func (r *Relay) current() []*transit {
 	r.mu.Lock()
 	defer r.mu.Unlock()
@@ -59,10 +80,10 @@ func (r *Relay) current() []*transit {
 	return out
 }
 
-// Recheck asks [RelayConfig.Admit] again and ends the circuits and reservations of neighbours that are not admitted any more.
+// Recheck asks [RelayConfig.Admit] again and ends the circuits and reservations of peers that are not admitted any more.
 func (r *Relay) Recheck() {
 	for _, t := range r.current() {
-		if !r.admits(t.sides[0]) || !r.admits(t.sides[1]) {
+		if !r.admitsAll(t) {
 			t.close(RefusedDenied)
 		}
 	}

@@ -99,6 +99,97 @@ func TestBansGrow(t *testing.T) {
 	}
 }
 
+// Who is refused all the time and goes on asking is banned; who asks for much at once, or slows down, is not.
+func TestFloodsAreBanned(t *testing.T) {
+	start := time.Unix(1e9, 0)
+	flood := func(q *relayQuota, now time.Time, peer kcptransport.PeerID, perSecond, seconds int) (end time.Time) {
+		for i := range perSecond * seconds {
+			at := now.Add(time.Duration(i) * time.Second / time.Duration(perSecond))
+			if q.ask(at, peer) != 0 {
+				q.flood(at, peer)
+			}
+		}
+		return now.Add(time.Duration(seconds) * time.Second)
+	}
+	for _, c := range []struct {
+		what   string
+		ask    func(q *relayQuota, peer kcptransport.PeerID) time.Time
+		banned bool
+	}{
+		{"ten thousand at once", func(q *relayQuota, peer kcptransport.PeerID) time.Time { return flood(q, start, peer, 10000, 1) }, false},
+		{"a thousand at once, every minute, for hours", func(q *relayQuota, peer kcptransport.PeerID) time.Time {
+			for i := range 3 * 60 {
+				flood(q, start.Add(time.Duration(i)*time.Minute), peer, 1000, 1)
+			}
+			return start.Add(3 * time.Hour)
+		}, false},
+		{"more than the rate, a little, for ever", func(q *relayQuota, peer kcptransport.PeerID) time.Time { return flood(q, start, peer, 40, 3600) }, false},
+		{"a flood that ends", func(q *relayQuota, peer kcptransport.PeerID) time.Time {
+			return flood(q, start, peer, 500, floodTime-1)
+		}, false},
+		{"a flood", func(q *relayQuota, peer kcptransport.PeerID) time.Time {
+			return flood(q, start, peer, 500, floodTime+5)
+		}, true},
+	} {
+		q, peer := newRelayQuota(0, 0), kcptransport.PeerID{1}
+		now := c.ask(q, peer)
+		if q.banned(now, peer) != c.banned || q.banned(now, kcptransport.PeerID{2}) {
+			t.Errorf("%s: banned: %v", c.what, !c.banned)
+		}
+	}
+
+	q, peer := newRelayQuota(0, 0), kcptransport.PeerID{1}
+	now := start
+	for _, most := range []time.Duration{time.Minute, 2 * time.Minute, 4 * time.Minute} {
+		began := now
+		for !q.banned(now, peer) {
+			now = flood(q, now, peer, 500, 1)
+			if now.Sub(began) > time.Minute {
+				t.Fatal("never banned")
+			}
+		}
+		if until := q.offenders[peer].until; until.Sub(now) > most || until.Sub(now) < most-2*time.Second {
+			t.Errorf("banned for %v, want %v", until.Sub(now), most)
+		}
+		now = flood(q, now, peer, 500, int(most/time.Second)+1) // what it asks meanwhile does not make it longer
+		if q.banned(now, peer) {
+			t.Error("it is banned for longer")
+		}
+	}
+}
+
+// Only a peer's own requests count: a relay that passes on those of a crowd is not to blame.
+func TestRelaysAreNotBannedForOthers(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		c := newChain(t, 2, nil)
+		defer c.close()
+		relay, from := c.relays[c.ids[2]], c.ids[1]
+		ask := func(passed ...kcptransport.PeerID) {
+			mine, theirs := pipe(KindCircuit, 64<<10)
+			if _, err := mine.Write(ask{target: peerNumber(200), label: 7, passed: passed}.frame()); err != nil {
+				t.Fatal(err)
+			}
+			_ = relay.Serve(c.ctx, from, theirs)
+			mine.Close()
+		}
+		banned := func() bool { return relay.quota.banned(time.Now(), from) }
+		flood := func(passed ...kcptransport.PeerID) {
+			for range 40 {
+				for range 300 {
+					ask(passed...)
+				}
+				time.Sleep(time.Second)
+			}
+		}
+		if flood(c.ids[0], from); banned() {
+			t.Error("a relay is banned for what others ask of it")
+		}
+		if flood(); !banned() {
+			t.Error("a peer that goes on asking is not banned")
+		}
+	})
+}
+
 // A peer whose requests make no sense gets nothing for a while, not even with one that does.
 func TestRelayBans(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {

@@ -143,6 +143,9 @@ func (r *Relay) promise(held *reservation, by Neighbor, end context.CancelCauseF
 		return held, refusal(by.Peer(), RefusedClosing)
 	}
 	if code := r.quota.ask(time.Now(), by.Peer()); code != 0 {
+		if code == RefusedRate {
+			r.quota.flood(time.Now(), by.Peer())
+		}
 		return held, refusal(by.Peer(), code)
 	}
 	if held != nil {
