@@ -174,8 +174,11 @@ func TestRelaysAreNotBannedForOthers(t *testing.T) {
 		}
 		banned := func() bool { return relay.quota.banned(time.Now(), from) }
 		flood := func(passed ...kcptransport.PeerID) {
-			for range 40 {
-				for range 300 {
+			for range asksBurst {
+				ask(passed...)
+			}
+			for range floodTime + 5 {
+				for range floodRate + 2*asksPerSecond {
 					ask(passed...)
 				}
 				time.Sleep(time.Second)
