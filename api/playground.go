@@ -156,6 +156,7 @@ func Start(ctx context.Context, cfg Config) (*Playground, error) {
 		_ = pg.carrier.Close()
 		return nil, err
 	}
+	pg.portmap = pg.mapPort() // before those who ask it
 	streams.serve(pg)
 	pg.wg.Go(pg.acceptLinks)
 	pg.wg.Go(pg.discover)
@@ -164,7 +165,6 @@ func Start(ctx context.Context, cfg Config) (*Playground, error) {
 	pg.wg.Go(pg.mesh)
 	pg.wg.Go(pg.keepReservations)
 	pg.wg.Go(pg.proveReachable)
-	pg.portmap = pg.mapPort()
 	if ownSocket {
 		pg.watchNetwork()
 	}
