@@ -66,6 +66,7 @@ func run() int {
 	flag.StringVar(&opt.contender, "contender", "", "run only contenders whose name begins with this (xppg, quic, kcp, tcp; of relays xppg, bare, coturn, libp2p)")
 	flag.BoolVar(&opt.json, "json", false, "print one JSON object for each figure instead of tables")
 	profile := flag.String("cpuprofile", "", "write a CPU profile of everything to this file")
+	flag.StringVar(&relayProfile, "relayprofile", "", "write CPU profiles of relay processes to files whose names begin with this and end with the relay's; the last run of each is kept")
 	flag.Parse()
 	if opt.runs < 1 || flag.NArg() > 0 {
 		fmt.Fprintln(os.Stderr, "bench: -runs must be 1 or more, and there are no arguments")
@@ -75,23 +76,35 @@ func run() int {
 	_ = os.Setenv("QUIC_GO_DISABLE_RECEIVE_BUFFER_WARNING", "true")
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt)
 	defer stop()
-	if *profile != "" {
-		f, err := os.Create(*profile)
-		if err == nil {
-			err = pprof.StartCPUProfile(f)
-		}
-		if err != nil {
-			fmt.Fprintln(os.Stderr, "bench: profiling:", err)
-			return 1
-		}
-		defer f.Close()
-		defer pprof.StopCPUProfile()
+	stopProfile, err := startProfile(*profile)
+	if err != nil {
+		fmt.Fprintln(os.Stderr, err)
+		return 1
 	}
+	defer stopProfile()
 	if err := measureAll(ctx, opt, os.Stdout); err != nil {
 		fmt.Fprintln(os.Stderr, err)
 		return 1
 	}
 	return 0
+}
+
+// startProfile writes a CPU profile to a file until it is stopped. Without a name it does nothing.
+func startProfile(name string) (stop func(), err error) {
+	if name == "" {
+		return func() {}, nil
+	}
+	f, err := os.Create(name)
+	if err == nil {
+		err = pprof.StartCPUProfile(f)
+	}
+	if err != nil {
+		return nil, fmt.Errorf("bench: profiling: %w", err)
+	}
+	return func() {
+		pprof.StopCPUProfile()
+		_ = f.Close()
+	}, nil
 }
 
 // measureAll runs what the options ask for and prints each benchmark when it is done.

@@ -12,8 +12,15 @@ import (
 	"time"
 )
 
-// relayEnv names the relay that this program is to be, when it was started by itself.
-const relayEnv = "XPPG_BENCH_RELAY"
+const (
+	// relayEnv names the relay that this program is to be, when it was started by itself.
+	relayEnv = "XPPG_BENCH_RELAY"
+	// profileEnv is the file for its CPU profile, and empty for none.
+	profileEnv = "XPPG_BENCH_RELAY_PROFILE"
+)
+
+// relayProfile is the beginning of the names of the CPU profiles of relays, to which their names are added. Empty means none.
+var relayProfile string
 
 // A relayMain runs a relay until in ends. It tells its parent on out what is to be known of it, in lines.
 type relayMain func(ctx context.Context, in *bufio.Reader, out io.Writer) error
@@ -29,7 +36,12 @@ func beRelay() bool {
 	ctx, cancel := context.WithCancel(context.Background())
 	defer cancel()
 	in := bufio.NewReader(os.Stdin)
-	if err := run(ctx, in, os.Stdout); err != nil {
+	stop, err := startProfile(os.Getenv(profileEnv))
+	if err == nil {
+		err = run(ctx, in, os.Stdout)
+		stop()
+	}
+	if err != nil {
 		fmt.Fprintln(os.Stderr, "bench: relay:", err)
 		os.Exit(1)
 	}
@@ -54,6 +66,9 @@ func startSelf(name string) (*relayProcess, error) {
 	}
 	cmd := exec.CommandContext(context.Background(), exe)
 	cmd.Env = append(os.Environ(), relayEnv+"="+name)
+	if relayProfile != "" {
+		cmd.Env = append(cmd.Env, profileEnv+"="+relayProfile+name)
+	}
 	return startRelay(cmd)
 }
 
@@ -83,7 +98,11 @@ func (r *relayProcess) pid() int { return r.cmd.Process.Pid }
 // stop ends the process and waits for it.
 func (r *relayProcess) stop() error {
 	_ = r.in.Close()
-	_ = r.cmd.Process.Kill()
+	if relayProfile == "" { // otherwise it ends by itself, when it has written it
+		_ = r.cmd.Process.Kill()
+	}
+	alarm := time.AfterFunc(5*time.Second, func() { _ = r.cmd.Process.Kill() })
+	defer alarm.Stop()
 	return r.cmd.Wait()
 }
 
