@@ -30,8 +30,13 @@ func newInPacket() *inPacket { return inPackets.Get().(*inPacket) }
 func (p *inPacket) bytes() []byte { return p.buf[p.skip:p.n] }
 
 func (p *inPacket) release() {
-	p.next, p.signal, p.circuit, p.marked, p.skip = nil, nil, nil, false, 0
+	p.reset()
 	inPackets.Put(p)
+}
+
+// reset forgets whose packet it was.
+func (p *inPacket) reset() {
+	p.next, p.signal, p.circuit, p.marked, p.skip = nil, nil, nil, false, 0
 }
 
 // packetList is a queue of packets linked through themselves. Its zero value is empty.

@@ -37,6 +37,7 @@ type linkPackets struct {
 func (e *Endpoint) read() {
 	r := &reader{e: e}
 	defer r.free()
+	forward := e.cfg.Forwarder != nil
 	for failed := 0; ; {
 		r.fill()
 		n, err := e.cfg.Conn.ReadBatch(r.bufs[:], r.sizes[:], r.addrs[:])
@@ -48,11 +49,17 @@ func (e *Endpoint) read() {
 			continue
 		}
 		failed = 0
-		for i := range n {
-			p := r.packets[i]
+		for i, p := range r.packets[:n] {
+			if b := p.buf[:r.sizes[i]]; forward && isTransit(b) {
+				r.transit.add(b, r.addrs[i]) // and its buffer is free again when it was handed over
+				continue
+			}
 			p.n, p.from = r.sizes[i], r.addrs[i]
-			r.packets[i] = nil
-			r.sort(p)
+			if r.sort(p) {
+				r.packets[i] = nil
+			} else {
+				p.reset()
+			}
 		}
 		r.handOver()
 	}
@@ -76,8 +83,8 @@ func (r *reader) free() {
 	}
 }
 
-// sort puts p, which it takes over, on the list of who handles it.
-func (r *reader) sort(p *inPacket) {
+// sort puts p on the list of who handles it. It reports false when nobody does: the caller keeps it then.
+func (r *reader) sort(p *inPacket) (taken bool) {
 	switch packetType(p.bytes()) {
 	case kindSTUN:
 		if r.e.cfg.OnSTUN != nil {
@@ -85,42 +92,37 @@ func (r *reader) sort(p *inPacket) {
 		}
 	case kindFirst, kindAnswer, kindFinish, kindReject, kindCookie, kindCookied:
 		r.shaking.push(p)
-		return
+		return true
 	case kindData:
 		index, _ := receiverIndex(p.bytes())
-		if r.sortData(index, p) {
-			return
-		}
+		return r.sortData(index, p)
 	case kindRelayed:
-		if p.bytes()[1]&0x80 != 0 {
-			if r.e.cfg.Forwarder != nil {
-				r.transit.add(p)
-				return
-			}
-		} else if r.e.unwrap(p) {
-			r.sort(p)
-			return
-		}
+		return !isTransit(p.bytes()) && r.e.unwrap(p) && r.sort(p)
 	}
-	p.release()
+	return false
 }
 
-// transit are the packets of a batch that are to be carried on.
+// isTransit tells packets of circuits that go on from this node.
+func isTransit(b []byte) bool {
+	return len(b) > relayPrefix && (b[0] == typeRelayed || b[0] == typeRelayedMarked) && b[1]&0x80 != 0
+}
+
+// transit are the packets of a batch that are to be carried on. They stay where they were read.
 type transit struct {
-	list  packetList
+	n     int
 	bytes [readBatchLen][]byte
 	from  [readBatchLen]netip.AddrPort
 }
 
-func (t *transit) add(p *inPacket) {
-	t.bytes[t.list.n], t.from[t.list.n] = p.bytes(), p.from
-	t.list.push(p)
+func (t *transit) add(b []byte, from netip.AddrPort) {
+	t.bytes[t.n], t.from[t.n] = b, from
+	t.n++
 }
 
 func (t *transit) handOver(to Forwarder) {
-	if t.list.n > 0 {
-		to.Forward(t.bytes[:t.list.n], t.from[:t.list.n])
-		t.list.releaseAll()
+	if t.n > 0 {
+		to.Forward(t.bytes[:t.n], t.from[:t.n])
+		t.n = 0
 	}
 }
 

@@ -1,6 +1,9 @@
 package relaymesh
 
-import "time"
+import (
+	"math"
+	"time"
+)
 
 // How much a bucket holds: what its rate brings in this time, but no less than 16 KiB, so that a slow one passes whole packets.
 const (
@@ -25,15 +28,29 @@ func (b *bucket) wait(now time.Time, n int) time.Duration {
 	if b.rate == 0 {
 		return 0
 	}
+	b.fill(now)
+	if lack := float64(n) - b.tokens; lack > 0 {
+		return time.Duration(lack/b.rate*float64(time.Second)) + 1
+	}
+	return 0
+}
+
+// has returns how many whole bytes may pass at once.
+func (b *bucket) has(now time.Time) int {
+	if b.rate == 0 {
+		return math.MaxInt
+	}
+	b.fill(now)
+	return max(int(b.tokens), 0)
+}
+
+// fill adds what came in until now.
+func (b *bucket) fill(now time.Time) {
 	if b.at.IsZero() {
 		b.at = now
 	} else if d := now.Sub(b.at); d > 0 {
 		b.tokens, b.at = min(b.tokens+d.Seconds()*b.rate, b.room), now
 	}
-	if lack := float64(n) - b.tokens; lack > 0 {
-		return time.Duration(lack/b.rate*float64(time.Second)) + 1
-	}
-	return 0
 }
 
 // take takes n bytes out, which wait allowed.

@@ -143,57 +143,33 @@ func (s *Switch) Forward(packets [][]byte, from []netip.AddrPort) {
 func (s *Switch) swap(now time.Time, packets [][]byte, from []netip.AddrPort) (out int) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
+	r := run{lost: &s.stats.Unknown} // of nothing
 	for i, p := range packets {
-		e := s.find(p, from[i])
-		if e == nil {
+		if len(p) <= relayPrefix || p[0] != typeRelayed && p[0] != typeRelayedMarked {
+			s.stats.Unknown++
 			continue
 		}
-		c := e.conn
-		if most := c.limits.Bytes; most > 0 && c.bytes+uint64(c.queued+len(p)) > most {
-			c.end(ErrLimit)
-			continue
+		if label := binary.BigEndian.Uint32(p[1:]); label != r.label || from[i] != r.from {
+			s.settle(&r)
+			r = s.begin(now, label, from[i])
 		}
-		to := e.to.Addr()
-		if e.remote == 0 || !to.IsValid() {
-			s.stats.Unready++
+		switch {
+		case r.lost != nil:
+			*r.lost++
 			continue
+		case len(p) <= r.credit:
+			r.credit -= len(p)
+			r.packets++
+			r.bytes += len(p)
+		default:
+			if !s.ask(now, &r, p) {
+				continue
+			}
 		}
-		binary.BigEndian.PutUint32(p[1:], e.remote)
-		ok, ready := c.admit(now, len(p))
-		if !ok {
-			s.hold(now, e, p, ready)
-			continue
-		}
-		s.bufs[out], s.addrs[out] = p, to
+		binary.BigEndian.PutUint32(p[1:], r.entry.remote)
+		s.bufs[out], s.addrs[out] = p, r.to
 		out++
-		s.carried(c, len(p))
 	}
+	s.settle(&r)
 	return out
-}
-
-// find returns the entry for a packet, or nil and counts why there is none.
-func (s *Switch) find(p []byte, from netip.AddrPort) *entry {
-	if len(p) <= relayPrefix || p[0] != typeRelayed && p[0] != typeRelayedMarked {
-		s.stats.Unknown++
-		return nil
-	}
-	e := s.entries[binary.BigEndian.Uint32(p[1:])]
-	switch {
-	case e == nil:
-		s.stats.Unknown++
-	case !e.from.From(from):
-		s.stats.Strange++
-		return nil
-	}
-	return e
-}
-
-// carried counts a packet that leaves.
-func (s *Switch) carried(c *Connection, n int) {
-	s.stats.Packets++
-	s.stats.Bytes += uint64(n)
-	c.packets++
-	c.bytes += uint64(n)
-	c.account.packets++
-	c.account.bytes += uint64(n)
 }

@@ -175,7 +175,7 @@ func (s *Switch) depart(now time.Time, d *departure) (n int, wait time.Duration)
 		circuit.leaving++
 		d.list[n], d.bufs[n], d.addrs[n] = w, w.bytes(), to
 		n++
-		s.carried(w.entry.conn, w.n)
+		s.carried(w.entry.conn, 1, w.n)
 	}
 	return n, 0
 }
