@@ -16,8 +16,8 @@ type contender struct {
 	loopback func(ctx context.Context) (*pipe, error)
 	// over runs on packet connections of the simulated network, which it owns. Nil where that is impossible.
 	over func(ctx context.Context, client, server *countedConn) (*pipe, error)
-	// forward starts a relay for packets of a size, of those in relays.
-	forward func(ctx context.Context, size int) (*flow, error)
+	// forward starts a relay for a load, of those in relays.
+	forward func(ctx context.Context, l load) (*flow, error)
 }
 
 var contenders = []contender{

@@ -21,6 +21,10 @@ type flow struct {
 	got atomic.Int64
 }
 
+// A load is what a relay has to carry: packets of a size, on one or more circuits in turns. All come from one socket, and each
+// circuit goes to another.
+type load struct{ size, circuits int }
+
 // relays are the contenders of the benchmarks of forwarding.
 var relays = []contender{
 	{name: "xppg relay", forward: forwardXPPG},
@@ -29,11 +33,14 @@ var relays = []contender{
 	{name: "libp2p circuit v2", forward: forwardLibp2p},
 }
 
-// benchForward measures how much a relay carries from one socket to another on loopback in packets of a size. The relay has
+// relaysOfMany can be loaded with more than one circuit.
+var relaysOfMany = relays[:2]
+
+// benchForward measures how much a relay carries from one socket to another on loopback . The relay has
 // the first processor for itself, the load the others, where the system can tell them so.
-func benchForward(size int) func(context.Context, contender, sizes) (result, error) {
+func benchForward(l load) func(context.Context, contender, sizes) (result, error) {
 	return func(ctx context.Context, c contender, s sizes) (_ result, err error) {
-		f, err := c.forward(ctx, size)
+		f, err := c.forward(ctx, l)
 		if err != nil {
 			return nil, err
 		}
@@ -41,7 +48,7 @@ func benchForward(size int) func(context.Context, contender, sizes) (result, err
 		defer separate(f.relay.pid())()
 		measuring, stop := context.WithCancel(ctx)
 		pushed := make(chan error, 1)
-		go func() { pushed <- f.flood(measuring, size) }()
+		go func() { pushed <- f.flood(measuring, l.size) }()
 		defer func() {
 			stop()
 			alarm := time.AfterFunc(s.forward, f.close) // a stream's Write may wait for a reader
@@ -56,7 +63,7 @@ func benchForward(size int) func(context.Context, contender, sizes) (result, err
 		if moved == 0 {
 			return nil, errors.New("bench: nothing arrived")
 		}
-		packets := moved / float64(size)
+		packets := moved / float64(l.size)
 		r := result{{"packets/s", packets / took}, {"Mbit/s", moved * 8 / 1e6 / took}}
 		if used > 0 {
 			r = append(r, figure{"CPU s/GB", used.Seconds() / (moved / 1e9)}, figure{"packets/CPU s", packets / used.Seconds()})
@@ -90,14 +97,14 @@ const (
 	loadGiveUp = 5 * time.Millisecond // without an arrival, what is under way is lost
 )
 
-// pushPackets returns a push that keeps at most ahead packets under way. prefix is what each begins with. progress says
-// that something has arrived.
-func (f *flow) pushPackets(from *udp.Conn, to netip.AddrPort, prefix []byte, size, ahead int, progress <-chan struct{}) func(int) error {
+// pushPackets returns a push that keeps at most ahead packets under way. prefixes are what they begin with, in turns. progress
+// says that something has arrived.
+func (f *flow) pushPackets(from *udp.Conn, to netip.AddrPort, prefixes [][]byte, size, ahead int, progress <-chan struct{}) func(int) error {
 	batch := min(loadBatch, ahead)
 	bufs, addrs := make([][]byte, batch), make([]netip.AddrPort, batch)
 	for i := range bufs {
 		bufs[i], addrs[i] = make([]byte, size), to
-		copy(bufs[i], prefix)
+		copy(bufs[i], prefixes[i%len(prefixes)])
 	}
 	lost := time.NewTimer(loadGiveUp)
 	var sent int64
@@ -149,15 +156,20 @@ func batchBuffers() (bufs [][]byte, sizes []int, addrs []netip.AddrPort) {
 	return bufs, make([]int, loadBatch), make([]netip.AddrPort, loadBatch)
 }
 
-// sockets opens the two ends of a flow.
-func (f *flow) sockets() (a, b *udp.Conn, err error) {
-	if a, err = udp.Listen("127.0.0.1:0"); err != nil {
-		return nil, nil, err
+// sockets opens the ends of a flow: where it begins, and where each of its circuits ends.
+func (f *flow) sockets(circuits int) (from *udp.Conn, to []*udp.Conn, err error) {
+	open := func() *udp.Conn {
+		c, e := udp.Listen("127.0.0.1:0")
+		if e != nil {
+			err = e
+			return nil
+		}
+		f.onClose(c.Close)
+		return c
 	}
-	f.onClose(a.Close)
-	if b, err = udp.Listen("127.0.0.1:0"); err != nil {
-		return nil, nil, err
+	from = open()
+	for range circuits {
+		to = append(to, open())
 	}
-	f.onClose(b.Close)
-	return a, b, nil
+	return from, to, err
 }

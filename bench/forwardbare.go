@@ -11,16 +11,22 @@ import (
 	"github.com/2xppg/xppg/internal/udp"
 )
 
-// relayBare sends all that arrives to one address, with other bytes in place of a label, in the batches of package udp. It
-// is what a relay costs that looks at nothing.
+// relayBare sends all that arrives on, with other bytes in place of a label, in the batches of package udp. It is what a relay
+// costs that looks at nothing, or, when there are several addresses, at the last byte of the label.
 func relayBare(_ context.Context, in *bufio.Reader, out io.Writer) error {
-	line, err := in.ReadString('\n')
+	n, err := readCircuits(in)
 	if err != nil {
 		return err
 	}
-	to, err := netip.ParseAddrPort(line[:len(line)-1])
-	if err != nil {
-		return err
+	to := make([]netip.AddrPort, n)
+	for i := range to {
+		var text string
+		if _, err = fmt.Fscanln(in, &text); err != nil {
+			return err
+		}
+		if to[i], err = netip.ParseAddrPort(text); err != nil {
+			return err
+		}
 	}
 	c, err := udp.Listen("127.0.0.1:0")
 	if err != nil {
@@ -39,7 +45,10 @@ func relayBare(_ context.Context, in *bufio.Reader, out io.Writer) error {
 			return nil //nolint:nilerr // closed, for the parent is done
 		}
 		for i := range n {
-			packets[i], addrs[i] = bufs[i][:sizes[i]], to
+			packets[i], addrs[i] = bufs[i][:sizes[i]], to[0]
+			if len(to) > 1 {
+				addrs[i] = to[int(packets[i][4])%len(to)]
+			}
 			packets[i][0] = relayedType
 			binary.BigEndian.PutUint32(packets[i][1:], farLabel)
 		}
@@ -47,23 +56,29 @@ func relayBare(_ context.Context, in *bufio.Reader, out io.Writer) error {
 	}
 }
 
-func forwardBare(_ context.Context, size int) (*flow, error) {
-	f, a, b, err := startUDPFlow("bare")
+func forwardBare(_ context.Context, l load) (*flow, error) {
+	f, from, to, err := startUDPFlow("bare", l)
 	if err != nil {
 		return nil, err
 	}
-	fmt.Fprintln(f.relay.in, b.LocalAddr())
+	var prefixes [][]byte
+	for i, c := range to {
+		fmt.Fprintln(f.relay.in, c.LocalAddr())
+		prefixes = append(prefixes, binary.BigEndian.AppendUint32([]byte{relayedType}, uint32(i)))
+	}
 	line, err := f.relay.line()
 	if err != nil {
 		return f.fail(err)
 	}
-	to, err := netip.ParseAddrPort(line)
+	at, err := netip.ParseAddrPort(line)
 	if err != nil {
 		return f.fail(err)
 	}
 	progress := make(chan struct{}, 1)
-	f.counting(b, 0, progress)
-	f.push = f.pushPackets(a, to, nil, size, loadAhead, progress)
+	for _, c := range to {
+		f.counting(c, 0, progress)
+	}
+	f.push = f.pushPackets(from, at, prefixes, l.size, loadAhead, progress)
 	return f, nil
 }
 

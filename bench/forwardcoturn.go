@@ -25,7 +25,7 @@ const (
 
 // forwardCoturn has coturn carry ChannelData from an allocation to a peer without one, which is the least work that it can
 // have: nothing is put around the packets again.
-func forwardCoturn(ctx context.Context, size int) (*flow, error) {
+func forwardCoturn(ctx context.Context, l load) (*flow, error) {
 	server, err := exec.LookPath("turnserver")
 	if err != nil {
 		return nil, fmt.Errorf("bench: coturn is not installed (package coturn; -contender leaves it out): %w", err)
@@ -50,19 +50,19 @@ func forwardCoturn(ctx context.Context, size int) (*flow, error) {
 	f := &flow{relay: r}
 	f.onClose(func() error { return os.RemoveAll(dir) })
 	f.onClose(r.stop)
-	a, b, err := f.sockets()
+	a, to, err := f.sockets(1)
 	if err != nil {
 		return f.fail(err)
 	}
 	at := netip.AddrPortFrom(netip.AddrFrom4([4]byte{127, 0, 0, 1}), port)
-	if err := allocate(ctx, a, at, b.LocalAddr().(*net.UDPAddr)); err != nil {
+	if err := allocate(ctx, a, at, to[0].LocalAddr().(*net.UDPAddr)); err != nil {
 		return f.fail(err)
 	}
 	progress := make(chan struct{}, 1)
-	f.counting(b, coturnHeader, progress)
+	f.counting(to[0], coturnHeader, progress)
 	prefix := binary.BigEndian.AppendUint16(nil, coturnChannel)
-	prefix = binary.BigEndian.AppendUint16(prefix, uint16(size-coturnHeader))
-	f.push = f.pushPackets(a, at, prefix, size, coturnAhead, progress)
+	prefix = binary.BigEndian.AppendUint16(prefix, uint16(l.size-coturnHeader))
+	f.push = f.pushPackets(a, at, [][]byte{prefix}, l.size, coturnAhead, progress)
 	return f, nil
 }
 

@@ -37,7 +37,7 @@ func relayLibp2p(_ context.Context, in *bufio.Reader, out io.Writer) error {
 }
 
 // forwardLibp2p writes one stream from one host to another by way of the relay. A packet is as many bytes of it.
-func forwardLibp2p(ctx context.Context, _ int) (*flow, error) {
+func forwardLibp2p(ctx context.Context, _ load) (*flow, error) {
 	f, err := startFlow("libp2p")
 	if err != nil {
 		return nil, err

@@ -19,8 +19,12 @@ const (
 	farLabel    = 1    // what the far side wants on its packets
 )
 
-// relayXPPG is a node with a switch, as api runs it. The first two peers that link get a circuit without limits.
+// relayXPPG is a node with a switch, as api runs it. The first peer that links gets a circuit without limits to each of the others.
 func relayXPPG(ctx context.Context, in *bufio.Reader, out io.Writer) error {
+	n, err := readCircuits(in)
+	if err != nil {
+		return err
+	}
 	conn, err := udp.Listen("127.0.0.1:0")
 	if err != nil {
 		return err
@@ -40,34 +44,36 @@ func relayXPPG(ctx context.Context, in *bufio.Reader, out io.Writer) error {
 	}
 	defer func() { _ = e.Close() }()
 	fmt.Fprintln(out, e.ID(), e.LocalAddr())
-	var hops [2]relaymesh.Neighbor
-	for i := range hops {
+	var first relaymesh.Neighbor
+	for i := range 1 + n {
 		link, err := e.Accept(ctx)
 		if err != nil {
 			return err
 		}
-		hops[i] = link.Hop()
-		fmt.Fprintln(out, "linked")
+		if i == 0 {
+			first = link.Hop()
+			fmt.Fprintln(out, "linked")
+			continue
+		}
+		circuit, err := sw.Connect(first, link.Hop(), relaymesh.Limits{})
+		if err != nil {
+			return err
+		}
+		circuit.SetRemote(relaymesh.SideB, farLabel)
+		fmt.Fprintln(out, circuit.LabelFor(relaymesh.SideA))
 	}
-	circuit, err := sw.Connect(hops[0], hops[1], relaymesh.Limits{})
-	if err != nil {
-		return err
-	}
-	circuit.SetRemote(relaymesh.SideB, farLabel)
-	fmt.Fprintln(out, circuit.LabelFor(relaymesh.SideA))
 	waitEOF(in)
 	return nil
 }
 
-// forwardXPPG links two endpoints to a relay, and sends packets of the circuit between them from the first one's socket.
-// What is in them looks like ciphertext to a relay.
-func forwardXPPG(ctx context.Context, size int) (*flow, error) {
-	f, a, b, err := startUDPFlow("xppg")
+// forwardXPPG links endpoints to a relay, and sends packets of the circuits of the first from its socket. What is in them looks
+// like ciphertext to a relay.
+func forwardXPPG(ctx context.Context, l load) (*flow, error) {
+	f, from, to, err := startUDPFlow("xppg", l)
 	if err != nil {
 		return nil, err
 	}
 	var id, at string
-	var label uint32
 	line, err := f.relay.line()
 	if err == nil {
 		_, err = fmt.Sscan(line, &id, &at)
@@ -84,7 +90,12 @@ func forwardXPPG(ctx context.Context, size int) (*flow, error) {
 		return f.fail(err)
 	}
 	progress := make(chan struct{}, 1)
-	for _, conn := range []kcptransport.PacketConn{a, countingConn{b, f, progress}} {
+	conns := []kcptransport.PacketConn{from}
+	for _, c := range to {
+		conns = append(conns, countingConn{c, f, progress})
+	}
+	var prefixes [][]byte
+	for i, conn := range conns {
 		e, err := f.xppgEndpoint(conn)
 		if err != nil {
 			return f.fail(err)
@@ -92,18 +103,19 @@ func forwardXPPG(ctx context.Context, size int) (*flow, error) {
 		if _, err = e.Dial(ctx, kcptransport.Dial{Peer: peer, Addrs: []netip.AddrPort{addr}}); err != nil {
 			return f.fail(err)
 		}
-		if _, err = f.relay.line(); err != nil {
+		if line, err = f.relay.line(); err != nil {
 			return f.fail(err)
 		}
+		if i == 0 {
+			continue
+		}
+		var label uint32
+		if _, err = fmt.Sscan(line, &label); err != nil {
+			return f.fail(err)
+		}
+		prefixes = append(prefixes, binary.BigEndian.AppendUint32([]byte{relayedType}, label))
 	}
-	if line, err = f.relay.line(); err == nil {
-		_, err = fmt.Sscan(line, &label)
-	}
-	if err != nil {
-		return f.fail(err)
-	}
-	prefix := binary.BigEndian.AppendUint32([]byte{relayedType}, label)
-	f.push = f.pushPackets(a, addr, prefix, size, loadAhead, progress)
+	f.push = f.pushPackets(from, addr, prefixes, l.size, loadAhead, progress)
 	return f, nil
 }
 
@@ -147,16 +159,23 @@ func startFlow(name string) (*flow, error) {
 	return flowOf(r), nil
 }
 
-// startUDPFlow starts this program as a relay, and opens sockets for both of its sides.
-func startUDPFlow(name string) (f *flow, a, b *udp.Conn, err error) {
+// startUDPFlow starts this program as a relay, tells it how many circuits there will be, and opens sockets for all ends.
+func startUDPFlow(name string, l load) (f *flow, from *udp.Conn, to []*udp.Conn, err error) {
 	if f, err = startFlow(name); err != nil {
 		return nil, nil, nil, err
 	}
-	if a, b, err = f.sockets(); err != nil {
+	if from, to, err = f.sockets(l.circuits); err != nil {
 		_, err = f.fail(err)
 		return nil, nil, nil, err
 	}
-	return f, a, b, nil
+	fmt.Fprintln(f.relay.in, l.circuits)
+	return f, from, to, nil
+}
+
+// readCircuits reads what startUDPFlow tells a relay.
+func readCircuits(in io.Reader) (n int, err error) {
+	_, err = fmt.Fscanln(in, &n)
+	return n, err
 }
 
 // flowOf makes a flow that ends its relay when it is closed, or hangs.

@@ -38,8 +38,10 @@ var benchmarks = []benchmark{
 	{"lossy-2", "64 MiB over 100 Mbit/s, RTT 50 ms, 2 % loss each way, at most 20 s", benchLossy(0.02), contenders},
 	{"echo", "echo of 100 bytes on loopback, back to back", benchEcho(0), contenders},
 	{"echo-spaced", "echo of 100 bytes on loopback, one every 10 ms", benchEcho(10 * time.Millisecond), contenders},
-	{"forward-1200", "one relay process, packets of 1,200 bytes on loopback", benchForward(1200), relays},
-	{"forward-100", "one relay process, packets of 100 bytes on loopback", benchForward(100), relays},
+	{"forward-1200", "one relay process, packets of 1,200 bytes on loopback", benchForward(load{1200, 1}), relays},
+	{"forward-100", "one relay process, packets of 100 bytes on loopback", benchForward(load{100, 1}), relays},
+	{"forward-20x1200", "the same, packets of 20 circuits in turns, to 20 peers", benchForward(load{1200, 20}), relaysOfMany},
+	{"forward-20x100", "the same, packets of 20 circuits in turns, to 20 peers", benchForward(load{100, 20}), relaysOfMany},
 }
 
 // errNotPossible is returned where a contender cannot take part.
