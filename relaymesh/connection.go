@@ -41,6 +41,7 @@ type entry struct {
 	from, to Neighbor
 	label    uint32
 	remote   uint32 // what to wants, 0 while that is not known
+	place    place  // in the batch that is being made
 }
 
 // account is what a peer has at a switch, as long as there is a circuit that it asked for.

@@ -20,8 +20,8 @@ const (
 	transitBit        = 1 << 31 // of a label that a switch gave
 )
 
-// Neighbor is a peer next to a relay. A [kcptransport.Hop] is one. It is asked for every packet, with locks held: it must not
-// wait for anything.
+// Neighbor is a peer next to a relay. A [kcptransport.Hop] is one. It is asked for nearly every packet, with locks held: it must
+// not wait for anything.
 type Neighbor interface {
 	Peer() kcptransport.PeerID
 	// Addr returns where packets to it go, an invalid address when that is not known.
@@ -62,7 +62,8 @@ const (
 // Switch carries packets of circuits on: it swaps the label in front of them and sends them to the next hop. It looks at nothing
 // else of them. It is a [kcptransport.Forwarder].
 //
-// Packets leave at once, from the buffers they came in, as long as no limit is reached. Those that a limit holds back wait in
+// Packets leave at once, from the buffers they came in, as long as no limit is reached; those of a batch that belong to one circuit
+// leave together. Those that a limit holds back wait in
 // the queue of their circuit, at most 20 ms, until [Switch.Run] sends them: the peers that asked for circuits share what there is
 // evenly, and so do the circuits of a peer. What is too much is
 // dropped where most waits. A packet that waited more than 5 ms, or before which another was dropped, is marked, so that its
@@ -80,11 +81,11 @@ type Switch struct {
 	made    int      // buffers in all
 	due     time.Time
 	stats   SwitchStats
+	batches uint64 // that were made
 
 	wake chan struct{} // tells Run that something is due before it expects that
 
-	bufs  [forwardBatch][]byte // of Forward
-	addrs [forwardBatch]netip.AddrPort
+	out parcels // of Forward
 }
 
 // NewSwitch returns a switch without circuits.
@@ -131,18 +132,18 @@ func (s *Switch) peerRate() uint64 {
 func (s *Switch) Forward(packets [][]byte, from []netip.AddrPort) {
 	for len(packets) > 0 {
 		n := min(len(packets), forwardBatch)
-		if out := s.swap(time.Now(), packets[:n], from[:n]); out > 0 {
-			_, _ = s.cfg.Write(s.bufs[:out], s.addrs[:out]) // what fails is lost, as any packet may be
-			clear(s.bufs[:out])
-		}
+		s.swap(time.Now(), packets[:n], from[:n])
+		s.out.write(s.cfg.Write)
 		packets, from = packets[n:], from[n:]
 	}
 }
 
-// swap prepares what may be sent on at once, lets wait what may not, and returns how many packets the former are.
-func (s *Switch) swap(now time.Time, packets [][]byte, from []netip.AddrPort) (out int) {
+// swap prepares what may be sent on at once, and lets wait what may not.
+func (s *Switch) swap(now time.Time, packets [][]byte, from []netip.AddrPort) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
+	s.batches++
+	s.out.number = s.batches
 	r := run{lost: &s.stats.Unknown} // of nothing
 	for i, p := range packets {
 		if len(p) <= relayPrefix || p[0] != typeRelayed && p[0] != typeRelayedMarked {
@@ -167,9 +168,7 @@ func (s *Switch) swap(now time.Time, packets [][]byte, from []netip.AddrPort) (o
 			}
 		}
 		binary.BigEndian.PutUint32(p[1:], r.entry.remote)
-		s.bufs[out], s.addrs[out] = p, r.to
-		out++
+		s.out.add(&r.entry.place, p, r.to)
 	}
 	s.settle(&r)
-	return out
 }

@@ -2,7 +2,6 @@ package relaymesh
 
 import (
 	"context"
-	"net/netip"
 	"time"
 )
 
@@ -114,9 +113,8 @@ func (s *Switch) Run(ctx context.Context) error {
 
 // departure is a batch that Run sends.
 type departure struct {
-	list  [forwardBatch]*waiting
-	bufs  [forwardBatch][]byte
-	addrs [forwardBatch]netip.AddrPort
+	list [forwardBatch]*waiting
+	out  parcels
 }
 
 // drain sends all that may leave now. It reports how long it takes until more may, if there is more.
@@ -135,12 +133,12 @@ func (s *Switch) drain(d *departure) (wait time.Duration, more bool) {
 			return wait, more
 		}
 		s.mu.Unlock()
-		_, _ = s.cfg.Write(d.bufs[:n], d.addrs[:n]) // what fails is lost, as any packet may be
+		d.out.write(s.cfg.Write)
 		s.mu.Lock()
 		for i, w := range d.list[:n] {
 			w.entry.conn.leaving--
 			s.release(w)
-			d.list[i], d.bufs[i] = nil, nil
+			d.list[i] = nil
 		}
 		s.mu.Unlock()
 	}
@@ -148,6 +146,8 @@ func (s *Switch) drain(d *departure) (wait time.Duration, more bool) {
 
 // depart takes a batch out of the queues. The caller has the lock.
 func (s *Switch) depart(now time.Time, d *departure) (n int, wait time.Duration) {
+	s.batches++
+	d.out.number = s.batches
 	for n < forwardBatch && s.total.queued > 0 {
 		circuit, side, _, ready := s.total.peek(now)
 		if circuit == nil {
@@ -173,7 +173,8 @@ func (s *Switch) depart(now time.Time, d *departure) (n int, wait time.Duration)
 			s.stats.Marked++
 		}
 		circuit.leaving++
-		d.list[n], d.bufs[n], d.addrs[n] = w, w.bytes(), to
+		d.list[n] = w
+		d.out.add(&w.entry.place, w.bytes(), to)
 		n++
 		s.carried(w.entry.conn, 1, w.n)
 	}
