@@ -9,6 +9,7 @@ import (
 	"net/netip"
 
 	"github.com/2xppg/xppg/internal/udp"
+	"github.com/2xppg/xppg/kcptransport"
 )
 
 // relayBare sends all that arrives on, with other bytes in place of a label, in the batches of package udp. It is what a relay
@@ -37,12 +38,18 @@ func relayBare(_ context.Context, in *bufio.Reader, out io.Writer) error {
 		waitEOF(in)
 		_ = c.Close()
 	}()
+	carryBare(c, to)
+	return nil
+}
+
+// carryBare carries on until the socket is closed.
+func carryBare(c kcptransport.PacketConn, to []netip.AddrPort) {
 	bufs, sizes, addrs := batchBuffers()
 	packets := make([][]byte, len(bufs))
 	for {
 		n, err := c.ReadBatch(bufs, sizes, addrs)
 		if err != nil {
-			return nil //nolint:nilerr // closed, for the parent is done
+			return
 		}
 		for i := range n {
 			packets[i], addrs[i] = bufs[i][:sizes[i]], to[0]

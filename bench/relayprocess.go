@@ -84,7 +84,7 @@ func startRelay(cmd *exec.Cmd) (*relayProcess, error) {
 		return nil, err
 	}
 	r.out = bufio.NewReader(out)
-	return r, cmd.Start()
+	return r, onFirst(cmd.Start)
 }
 
 // line reads what the relay says next.

@@ -19,6 +19,7 @@ type reader struct {
 	bufs    [readBatchLen][]byte
 	sizes   [readBatchLen]int
 	addrs   [readBatchLen]netip.AddrPort
+	lacks   bool // some places have no packet
 
 	shaking packetList // of this batch, for the handshaker
 	transit transit    // of this batch, for Config.Forwarder
@@ -35,7 +36,7 @@ type linkPackets struct {
 
 // read is the goroutine that reads the socket, until it is closed.
 func (e *Endpoint) read() {
-	r := &reader{e: e}
+	r := &reader{e: e, lacks: true}
 	defer r.free()
 	forward := e.cfg.Forwarder != nil
 	for failed := 0; ; {
@@ -56,7 +57,7 @@ func (e *Endpoint) read() {
 			}
 			p.n, p.from = r.sizes[i], r.addrs[i]
 			if r.sort(p) {
-				r.packets[i] = nil
+				r.packets[i], r.lacks = nil, true
 			} else {
 				p.reset()
 			}
@@ -67,6 +68,10 @@ func (e *Endpoint) read() {
 
 // fill provides a buffer for every place of the batch.
 func (r *reader) fill() {
+	if !r.lacks {
+		return
+	}
+	r.lacks = false
 	for i, p := range r.packets {
 		if p == nil {
 			p = newInPacket()
