@@ -18,6 +18,7 @@ type inPacket struct {
 
 	circuit *Circuit // it came by way of relays, and from is invalid
 	marked  bool     // one of which has too much to carry
+	asks    bool     // it is a request for a proof of from, to be sent there
 
 	skip, n int // where it begins and ends in buf
 	buf     [packetBufSize]byte
@@ -36,7 +37,7 @@ func (p *inPacket) release() {
 
 // reset forgets whose packet it was.
 func (p *inPacket) reset() {
-	p.next, p.signal, p.circuit, p.marked, p.skip = nil, nil, nil, false, 0
+	p.next, p.signal, p.circuit, p.marked, p.asks, p.skip = nil, nil, nil, false, false, 0
 }
 
 // packetList is a queue of packets linked through themselves. Its zero value is empty.

@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"net"
 	"net/netip"
+	"time"
 )
 
 const (
@@ -21,6 +22,8 @@ type reader struct {
 	addrs   [readBatchLen]netip.AddrPort
 	lacks   bool // some places have no packet
 
+	gate    gate
+	now     time.Time  // of this batch, zero: nobody has asked yet
 	shaking packetList // of this batch, for the handshaker
 	transit transit    // of this batch, for Config.Forwarder
 	lists   []linkPackets
@@ -36,7 +39,7 @@ type linkPackets struct {
 
 // read is the goroutine that reads the socket, until it is closed.
 func (e *Endpoint) read() {
-	r := &reader{e: e, lacks: true}
+	r := &reader{e: e, lacks: true, gate: newGate(e.shaker.cfg)}
 	defer r.free()
 	forward := e.cfg.Forwarder != nil
 	for failed := 0; ; {
@@ -95,7 +98,13 @@ func (r *reader) sort(p *inPacket) (taken bool) {
 		if r.e.cfg.OnSTUN != nil {
 			r.e.cfg.OnSTUN(p.bytes(), p.from)
 		}
-	case kindFirst, kindAnswer, kindFinish, kindReject, kindCookie, kindCookied:
+	case kindFirst, kindCookied:
+		if !r.admit(p) {
+			return false
+		}
+		r.shaking.push(p)
+		return true
+	case kindAnswer, kindFinish, kindReject, kindCookie:
 		r.shaking.push(p)
 		return true
 	case kindData:
@@ -110,6 +119,17 @@ func (r *reader) sort(p *inPacket) (taken bool) {
 // isTransit tells packets of circuits that go on from this node.
 func isTransit(b []byte) bool {
 	return len(b) > relayPrefix && (b[0] == typeRelayed || b[0] == typeRelayedMarked) && b[1]&0x80 != 0
+}
+
+// admit reports whether a first message is for the handshaker.
+func (r *reader) admit(p *inPacket) bool {
+	if p.signal != nil { // whoever carries it for others limits how many
+		return true
+	}
+	if r.now.IsZero() {
+		r.now = time.Now()
+	}
+	return r.gate.admit(r.now, p)
 }
 
 // transit are the packets of a batch that are to be carried on. They stay where they were read.
@@ -159,6 +179,7 @@ func (r *reader) sortData(index uint32, p *inPacket) bool {
 
 // handOver gives every link its packets of the batch.
 func (r *reader) handOver() {
+	r.now = time.Time{}
 	r.transit.handOver(r.e.cfg.Forwarder)
 	r.e.shaker.inbox.deliver(&r.shaking)
 	for i := range r.lists {

@@ -17,8 +17,6 @@ import (
 const (
 	answersPerSecond = 1000
 	answersBurst     = 500
-	cookiesPerSecond = 50_000
-	cookiesBurst     = 10_000
 	maxShakePackets  = 256 // that wait for the handshaker
 	rejectsPerSecond = 50
 	rejectsBurst     = 50
@@ -38,9 +36,6 @@ type handshaker struct {
 	pending responders
 	answers *rate.Limiter
 	rejects *rate.Limiter
-	cookies *rate.Limiter
-	load    loadMeter
-	jar     cookieJar
 	scratch [packetBufSize]byte
 	out     *outBatch // requests for proofs of this turn, nil when there is none
 }
@@ -89,8 +84,6 @@ func newHandshaker(e *Endpoint) (*handshaker, error) {
 		pending: newResponders(),
 		answers: rate.NewLimiter(answersPerSecond, answersBurst),
 		rejects: rate.NewLimiter(rejectsPerSecond, rejectsBurst),
-		cookies: rate.NewLimiter(cookiesPerSecond, cookiesBurst),
-		jar:     cookieJar{random: e.cfg.Rand},
 	}
 	var err error
 	if h.boot, err = h.random32(); err != nil {
@@ -175,14 +168,12 @@ func (h *handshaker) handle(now time.Time, m shakeMessage) {
 // packet handles one packet and reports whether it has taken it over.
 func (h *handshaker) packet(now time.Time, p *inPacket) bool {
 	b := p.bytes()
-	switch packetType(b) {
-	case kindFirst:
-		h.first(now, p, false)
+	switch {
+	case p.asks:
+		h.askForProof(p)
 		return false
-	case kindCookied:
-		if c, ok := p.takeCookie(); ok && p.signal == nil {
-			h.first(now, p, h.jar.valid(now, p.from, c))
-		}
+	case packetType(b) == kindFirst:
+		h.first(now, p)
 		return false
 	}
 	index, _ := receiverIndex(b)

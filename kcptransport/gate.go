@@ -1,0 +1,70 @@
+package kcptransport
+
+import (
+	"net/netip"
+	"time"
+)
+
+// gate is what first messages pass on their way from the socket to the handshaker. It belongs to the reader's goroutine, so
+// that a flood wakes nobody, waits in no queue and takes no room of those that mean well.
+//
+// An endpoint that is not under load lets all of them pass. One that is lets those pass that show a cookie, turns some
+// of the others into the request for one, as many as its crowd allows, and drops the rest: who means well comes again.
+type gate struct {
+	cfg   handshakeConfig
+	tag   [4]byte
+	load  loadMeter
+	jar   cookieJar
+	crowd *crowd // nil while not under load
+}
+
+func newGate(cfg handshakeConfig) gate {
+	return gate{cfg: cfg, tag: appTag(cfg.app), jar: cookieJar{random: cfg.rand}}
+}
+
+// admit judges a packet that packetType calls kindFirst or kindCookied and that came from an address, not by way of others. It
+// reports whether the handshaker is to get it: as a first message, or as a request for a proof that is to be sent.
+func (g *gate) admit(now time.Time, p *inPacket) bool {
+	proven := false
+	if packetType(p.bytes()) == kindCookied {
+		c, ok := p.takeCookie()
+		if !ok {
+			return false
+		}
+		proven = g.jar.valid(now, p.from, c)
+	}
+	if !g.load.arrived(now) {
+		g.crowd = nil
+		return true
+	}
+	return proven || g.isOurs(p.bytes()) && g.mayAsk(now, p.from) && g.ask(now, p)
+}
+
+// isOurs is checkFirst without a reason, and without the hash.
+func (g *gate) isOurs(b []byte) bool {
+	h := parseFirstHeader(b)
+	return len(b) == firstSize && h.version == protocolVersion && h.suite.known() && h.tag == g.tag &&
+		h.suite.secret() == (g.cfg.secret != nil)
+}
+
+// mayAsk reports whether an address gets a cookie now.
+func (g *gate) mayAsk(now time.Time, from netip.AddrPort) bool {
+	if g.crowd == nil {
+		var err error
+		if g.crowd, err = newCrowd(g.cfg.rand); err != nil {
+			return false
+		}
+	}
+	return g.crowd.serves(now, from)
+}
+
+// ask turns a first message into the request for a proof of where it came from.
+func (g *gate) ask(now time.Time, p *inPacket) bool {
+	c, err := g.jar.make(now, p.from)
+	if err != nil {
+		return false
+	}
+	p.n = len(appendCookie(p.buf[:0], p.bytes(), c))
+	p.asks = true
+	return true
+}
