@@ -42,10 +42,13 @@ func (e *Endpoint) read() {
 	r := &reader{e: e, lacks: true, gate: newGate(e.shaker.cfg)}
 	defer r.free()
 	forward := e.cfg.Forwarder != nil
+	n := readBatchLen
 	for failed := 0; ; {
-		r.fill()
-		n, err := e.cfg.Conn.ReadBatch(r.bufs[:], r.sizes[:], r.addrs[:])
+		r.fill(n)
+		var err error
+		n, err = e.cfg.Conn.ReadBatch(r.bufs[:], r.sizes[:], r.addrs[:])
 		if err != nil {
+			n = 0
 			if failed++; errors.Is(err, net.ErrClosed) || failed == maxReadErrors {
 				e.readFailed(err)
 				return
@@ -69,13 +72,13 @@ func (e *Endpoint) read() {
 	}
 }
 
-// fill provides a buffer for every place of the batch.
-func (r *reader) fill() {
+// fill provides buffers for the first n places of the batch, which the last one has used, where they were taken.
+func (r *reader) fill(n int) {
 	if !r.lacks {
 		return
 	}
 	r.lacks = false
-	for i, p := range r.packets {
+	for i, p := range r.packets[:n] {
 		if p == nil {
 			p = newInPacket()
 			r.packets[i], r.bufs[i] = p, p.buf[:]
