@@ -3,6 +3,7 @@ package kcptransport
 import (
 	"bytes"
 	"encoding/binary"
+	"io"
 	"math/rand/v2"
 	"net"
 	"net/netip"
@@ -158,9 +159,7 @@ func TestGateInFlood(t *testing.T) {
 // waitInFlood returns how long a dialler waits for the cookie, and how many were sent a second meanwhile.
 func waitInFlood(f floodOf, seed byte, first []byte) (wait time.Duration, perSecond float64) {
 	random := rand.New(seeded(seed))
-	cfg := testConfig(2)
-	cfg.rand = seeded(seed)
-	g := newGate(cfg)
+	g := newGate(testConfig(2), seeded(seed))
 	p := newInPacket()
 	defer p.release()
 	asks := func(now time.Time, from netip.AddrPort) bool {
@@ -301,5 +300,22 @@ func TestDialInFlood(t *testing.T) {
 	t.Logf("dialling took %v (median) and %v (worst of %d)", took[seeds/2], took[seeds-1], seeds)
 	if worst := took[seeds-1]; worst > 2*time.Second {
 		t.Errorf("dialling took %v", worst)
+	}
+}
+
+// A gate's secrets are those of one start of one node: a simulation repeats, and a restart begins anew.
+func TestGateSecrets(t *testing.T) {
+	read := func(n byte, boot uint32) (b [64]byte) {
+		if _, err := io.ReadFull(gateSecrets(testIdentity(n), boot), b[:]); err != nil {
+			t.Fatal(err)
+		}
+		return b
+	}
+	one, again := read(1, 7), read(1, 7)
+	if one != again {
+		t.Error("the same start of the same node has other secrets")
+	}
+	if one == read(1, 8) || one == read(2, 7) {
+		t.Error("another start, or another node, has the same secrets")
 	}
 }

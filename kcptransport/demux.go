@@ -39,7 +39,7 @@ type linkPackets struct {
 
 // read is the goroutine that reads the socket, until it is closed.
 func (e *Endpoint) read() {
-	r := &reader{e: e, lacks: true, gate: newGate(e.shaker.cfg)}
+	r := &reader{e: e, lacks: true, gate: newGate(e.shaker.cfg, gateSecrets(e.cfg.Identity, e.shaker.boot))}
 	defer r.free()
 	forward := e.cfg.Forwarder != nil
 	n := readBatchLen

@@ -1,8 +1,12 @@
 package kcptransport
 
 import (
+	"encoding/binary"
+	"io"
 	"net/netip"
 	"time"
+
+	"golang.org/x/crypto/blake2s"
 )
 
 // gate is what first messages pass on their way from the socket to the handshaker. It belongs to the reader's goroutine, so
@@ -11,15 +15,29 @@ import (
 // An endpoint that is not under load lets all of them pass. One that is lets those pass that show a cookie, turns some
 // of the others into the request for one, as many as its crowd allows, and drops the rest: who means well comes again.
 type gate struct {
-	cfg   handshakeConfig
-	tag   [4]byte
-	load  loadMeter
-	jar   cookieJar
-	crowd *crowd // nil while not under load
+	cfg    handshakeConfig
+	tag    [4]byte
+	load   loadMeter
+	random io.Reader // nobody else reads from it
+	jar    cookieJar
+	crowd  *crowd // nil while not under load
 }
 
-func newGate(cfg handshakeConfig) gate {
-	return gate{cfg: cfg, tag: appTag(cfg.app), jar: cookieJar{random: cfg.rand}}
+func newGate(cfg handshakeConfig, random io.Reader) gate {
+	return gate{cfg: cfg, tag: appTag(cfg.app), random: random, jar: cookieJar{random: random}}
+}
+
+const gateDomain = "xppg gate secrets 1\x00"
+
+// gateSecrets returns the random bytes of a gate: its goroutine must not take them from Config.Rand, from which the handshaker
+// reads meanwhile. They depend on the secret key of the node and on the number of its start, and tell nothing of the key.
+func gateSecrets(identity *Identity, boot uint32) io.Reader {
+	x, err := blake2s.NewXOF(blake2s.OutputLengthUnknown, identity.static[:])
+	if err != nil {
+		panic(err) // a key of 32 bytes is never refused
+	}
+	_, _ = x.Write(binary.BigEndian.AppendUint32([]byte(gateDomain), boot)) // never fails
+	return x
 }
 
 // admit judges a packet that packetType calls kindFirst or kindCookied and that came from an address, not by way of others. It
@@ -51,7 +69,7 @@ func (g *gate) isOurs(b []byte) bool {
 func (g *gate) mayAsk(now time.Time, from netip.AddrPort) bool {
 	if g.crowd == nil {
 		var err error
-		if g.crowd, err = newCrowd(g.cfg.rand); err != nil {
+		if g.crowd, err = newCrowd(g.random); err != nil {
 			return false
 		}
 	}
