@@ -12,14 +12,14 @@ import (
 const (
 	newcomersPerSecond = 1000 // to addresses that come for the first time
 	newcomersBurst     = 500
-	knownPerSecond     = 15_000 // to those that come again
+	knownPerSecond     = 20_000 // to those that come again
 	knownBurst         = 2000
 )
 
 // Sizes of what is remembered of a crowd, and times.
 const (
-	sightingBits = 1 << 19 // for 20,000 newcomers a second, 2 of 100 of whom are then taken for known
-	sightingSpan = 2 * time.Second
+	sightingBits = 1 << 18 // for 20,000 newcomers a second, 2 or 3 of 100 of whom are then taken for known
+	sightingSpan = time.Second
 	networkCount = 1 << 12
 	networkSpan  = time.Second
 )
@@ -29,7 +29,7 @@ const (
 // same gets half as many of them. So most cookies are for those who come again; newcomers get some as well, so that in a
 // small flood nobody has to. Of both kinds no network gets more than is left for others.
 //
-// Its size is fixed: about 150 KiB.
+// Its size is fixed: about 80 KiB.
 type crowd struct {
 	sightings        sightings
 	newcomers, known shares
@@ -87,7 +87,7 @@ func mix(a, b uint64) uint64 {
 	return hi ^ lo
 }
 
-// sightings knows what was added to it in the last two to four seconds, and a few things more: it is two Bloom filters.
+// sightings knows what was added to it in the last one to two seconds, and a few things more: it is two Bloom filters.
 type sightings struct {
 	key    hashKey
 	since  time.Time // when the newer began

@@ -14,7 +14,7 @@ import (
 	"github.com/2xppg/xppg/netsim"
 )
 
-// What was added is known for two seconds at least and four at most, and little else is.
+// What was added is known for a second at least and two at most, and little else is.
 func TestSightings(t *testing.T) {
 	random := rand.New(seeded(1))
 	var s sightings
@@ -116,13 +116,13 @@ var floods = []floodOf{
 	}, 300 * time.Millisecond, 2000},
 	{"of addresses that come again after a quarter of a second", func(_ *rand.Rand, n int) netip.AddrPort {
 		return anyAddr(uint32(n/10_000*5000+n%5000)*2654435761, 7)
-	}, 300 * time.Millisecond, 20_000},
+	}, 300 * time.Millisecond, 22_000},
 	{"of the same 5,000 addresses all the time", func(_ *rand.Rand, n int) netip.AddrPort {
 		return anyAddr(uint32(n%5000)*2654435761, 7)
-	}, 300 * time.Millisecond, 20_000},
+	}, 300 * time.Millisecond, 22_000},
 	{"from a few networks", func(random *rand.Rand, n int) netip.AddrPort {
 		return anyAddr(10<<24+random.Uint32N(8<<8), 7)
-	}, 300 * time.Millisecond, 20_000},
+	}, 300 * time.Millisecond, 22_000},
 	{"of one address", func(*rand.Rand, int) netip.AddrPort { return anyAddr(10<<24, 7) }, 300 * time.Millisecond, 2 * knownBurst},
 }
 
