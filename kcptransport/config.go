@@ -58,12 +58,12 @@ type Config struct {
 
 	// KeepAlive is the pause in sending after which a packet is sent to keep the path open. Default 29.5 s, because
 	// there are NATs that forget 30 s after what came from inside. Each side keeps to its own: who has measured that its
-	// NAT waits longer (RFC 4787 REQ-5 asks for two minutes) may set more. The peer answers, so the shorter of the two pauses
-	// counts for both.
+	// NAT waits longer (RFC 4787 REQ-5 asks for two minutes) may set more, here or while links run: [Endpoint.SetKeepAlive]. The
+	// peer answers, so the shorter of the two pauses counts for both.
 	KeepAlive time.Duration
 
 	// DeadAfter is how long a peer that does not answer is asked before the link ends. Default 30 s. A peer that
-	// vanishes while the link is idle is noticed after KeepAlive + DeadAfter at the latest.
+	// vanishes while the link is idle is noticed at the latest after this and KeepAlive, or what SetKeepAlive made of that.
 	DeadAfter time.Duration
 
 	// HandshakeTimeout bounds Dial when its context has no earlier deadline. Default 10 s.

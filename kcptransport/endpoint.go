@@ -19,20 +19,21 @@ var endpointClose = closeMessage{flush: 500 * time.Millisecond, limit: 950 * tim
 // Endpoint is one node's end of all its links: it has a socket and an identity. All methods may be called from any
 // goroutine.
 type Endpoint struct {
-	cfg       Config
-	local     netip.AddrPort
-	table     *linkTable
-	circuits  circuitTable
-	shaker    *handshaker
-	queued    atomic.Int64 // packets in all inboxes
-	memory    memoryPool   // of the streams of all links
-	accepts   chan *Link
-	reading   sync.WaitGroup
-	callbacks sync.WaitGroup // goroutines that run functions given to OnPath
-	closing   chan struct{}  // closed when Close begins
-	closed    chan struct{}  // closed when Close is done
-	once      sync.Once
-	failure   atomic.Pointer[error] // why the socket cannot be read any more
+	cfg        Config
+	local      netip.AddrPort
+	keepAlives keepAlives
+	table      *linkTable
+	circuits   circuitTable
+	shaker     *handshaker
+	queued     atomic.Int64 // packets in all inboxes
+	memory     memoryPool   // of the streams of all links
+	accepts    chan *Link
+	reading    sync.WaitGroup
+	callbacks  sync.WaitGroup // goroutines that run functions given to OnPath
+	closing    chan struct{}  // closed when Close begins
+	closed     chan struct{}  // closed when Close is done
+	once       sync.Once
+	failure    atomic.Pointer[error] // why the socket cannot be read any more
 }
 
 // Listen starts an endpoint on cfg.Conn, which it owns from then on. When it fails, cfg.Conn is still the caller's.
@@ -49,6 +50,7 @@ func Listen(cfg Config) (*Endpoint, error) {
 		closed:  make(chan struct{}),
 		memory:  memoryPool{limit: cfg.MaxMemory},
 	}
+	e.SetKeepAlive(0, 0)
 	if a, ok := cfg.Conn.LocalAddr().(*net.UDPAddr); ok {
 		a := a.AddrPort()
 		e.local = netip.AddrPortFrom(a.Addr().Unmap(), a.Port())

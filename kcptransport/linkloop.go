@@ -75,10 +75,9 @@ type pathAnswer struct {
 
 func newLinkLoop(l *Link, token func() uint64, now time.Time) *linkLoop {
 	l.mux.blocked(true)
-	keepAlive := l.ep.cfg.KeepAlive
-	lower := l.ep.ID().Compare(l.peer) < 0
+	keepAlive, lower := l.ep.cfg.KeepAlive, l.ep.ID().Compare(l.peer) < 0
 	if lower {
-		keepAlive -= min(keepAlive/32, askFirst) // and with its answer the other one has nothing to ask
+		keepAlive = askEarlier(keepAlive)
 	}
 	return &linkLoop{
 		link: l, ep: l.ep, settle: l.ep.newSettle(), mux: l.mux,
@@ -119,6 +118,7 @@ func (k *linkLoop) run() {
 // turn handles what has come and what is due, and sends what results.
 func (k *linkLoop) turn(now time.Time, packets *packetList, messages []linkMessage) {
 	out := outBatches.Get().(*outBatch)
+	k.paths.ipv4, k.paths.ipv6 = k.ep.keepAlives.load(k.sessions.lower)
 	for _, m := range messages {
 		k.handle(now, m, out)
 	}

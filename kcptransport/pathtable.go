@@ -40,7 +40,10 @@ const (
 //	                       maxTries unanswered  │       an answer is missing        ▼      │ heard
 //	(nothing) ◀─────────────────────────────────┴──────────────────────────────── suspect ─┘
 type pathTable struct {
-	keepAlive time.Duration
+	keepAlive time.Duration // Config.KeepAlive
+	ipv4      time.Duration // what Endpoint.SetKeepAlive made of it
+	ipv6      time.Duration
+	wary      bool          // a path failed after a pause longer than keepAlive, so there is to be none
 	fullSize  int           // bytes of a full data packet
 	token     func() uint64 // unpredictable
 	paths     []*pathEntry
@@ -74,6 +77,7 @@ type pathEntry struct {
 	suspect   time.Time // since when an answer is missing; zero: none is
 	heardAt   time.Time
 	sentAt    time.Time
+	restedAt  time.Time // when a pause longer than pathTable.keepAlive last ended; zero: there was none
 	probedAt  time.Time // last
 	waiting   time.Time // the first packet since heardAt that wants an answer; zero: none
 	owed      bool      // it carried data of a stream, which has to be acknowledged
@@ -120,7 +124,7 @@ func (e *pathEntry) room() int {
 }
 
 func newPathTable(now time.Time, keepAlive time.Duration, fullSize int, token func() uint64) *pathTable {
-	return &pathTable{keepAlive: keepAlive, fullSize: fullSize, token: token, credit: newPathBurst, refilled: now, heardAt: now}
+	return &pathTable{keepAlive: keepAlive, ipv4: keepAlive, ipv6: keepAlive, fullSize: fullSize, token: token, credit: newPathBurst, refilled: now, heardAt: now}
 }
 
 func (t *pathTable) find(p Path) *pathEntry {
@@ -268,6 +272,7 @@ func (t *pathTable) heard(now time.Time, p Path, burst bool, size int) {
 			return
 		}
 	}
+	t.stirs(now, e)
 	e.heardAt = now
 	if acked || !e.owed || !t.strict() {
 		e.waiting, e.owed = time.Time{}, false
@@ -330,6 +335,9 @@ func (t *pathTable) meet(now time.Time, p Path) *pathEntry {
 		since := now
 		if !old.waiting.IsZero() { // something is unanswered there already
 			since = old.waiting
+		}
+		if p.Addr.Addr() == old.path.Addr.Addr() {
+			t.blame(now, old)
 		}
 		if old.path.Direct() { // a circuit is not left by moving
 			t.doubt(now, since, old, ReasonMoved)
@@ -395,6 +403,7 @@ func (t *pathTable) leaving() bool {
 // networkChanged doubts everything: our own address is another one now, perhaps. Probes of full size show the peer
 // where we are, at once and on all paths.
 func (t *pathTable) networkChanged(now time.Time) {
+	t.wary = false
 	for _, e := range t.paths {
 		if !e.validated.IsZero() {
 			t.doubt(now, now, e, ReasonNetwork)
@@ -426,6 +435,7 @@ func (t *pathTable) sent(now time.Time, p Path, asks bool, size int) {
 	if asks && e == t.inUse && t.askedAt.IsZero() {
 		t.askedAt = now
 	}
+	t.stirs(now, e)
 	e.sentAt = now
 	e.counts.PacketsSent++
 	e.counts.BytesSent += uint64(size)
@@ -460,6 +470,9 @@ func (t *pathTable) answered(now time.Time, p Path, token uint64, observed netip
 	e.observe(now.Sub(sent.at))
 	if e.observed.IsValid() && observed != e.observed {
 		e.shows = moveShows
+		if observed.Addr() == e.observed.Addr() {
+			t.blame(now, e)
+		}
 	}
 	e.heardAt, e.waiting, e.owed, e.observed, e.proven = now, time.Time{}, false, observed, true
 	e.full = e.full || sent.padded && size >= fullAnswer

@@ -47,6 +47,9 @@ func (t *pathTable) send(now time.Time, e *pathEntry) {
 		}
 		t.askedLast = now
 	}
+	if e.tries == restTries {
+		t.blame(now, e)
+	}
 	if e.tries++; e.tries > 1 && !e.validated.IsZero() && e.suspect.IsZero() {
 		e.suspect, e.reason, t.dirty = now, ReasonSilence, true
 	}
@@ -66,6 +69,7 @@ func (t *pathTable) put(now time.Time, e *pathEntry, padded bool) {
 	t.probes.add(now, o)
 	t.out = append(t.out, o)
 	e.probedAt = now
+	t.stirs(now, e)
 	if e.sentAt = now; e.waiting.IsZero() {
 		e.waiting = now
 	}
@@ -170,9 +174,9 @@ func (t *pathTable) warm(yield func(*pathEntry) bool) {
 // warmAt counts from the last packet sent: not every NAT takes notice of what comes from outside (RFC 4787 REQ-6).
 func (t *pathTable) warmAt(e *pathEntry) time.Time {
 	if e.sentAt.IsZero() { // but for the handshake
-		return e.validated.Add(t.keepAlive)
+		return e.validated.Add(t.pause(e))
 	}
-	return e.sentAt.Add(t.keepAlive)
+	return e.sentAt.Add(t.pause(e))
 }
 
 // choose applies choosePath to the table.

@@ -1,0 +1,71 @@
+package kcptransport
+
+import (
+	"sync/atomic"
+	"time"
+)
+
+const (
+	restSlack = time.Second      // by which a pause has to be longer than Config.KeepAlive to be to blame for anything
+	restBlame = 10 * time.Second // after such a pause, in which it is to blame for a path that fails
+	restTries = 4                // unanswered probes in a row that are a failure, and no loss
+)
+
+// keepAlives are the pauses that [Endpoint.SetKeepAlive] has set, in nanoseconds.
+type keepAlives struct{ ipv4, ipv6 atomic.Int64 }
+
+// SetKeepAlive changes [Config.KeepAlive] while links run, for the paths over IPv4 and for those over IPv6: NATs and
+// firewalls need not treat both alike. 0 means Config.KeepAlive, a negative number no keepalives. Links take it up at once,
+// but for two kinds of paths that keep to Config.KeepAlive if that is less: connections that carry packets where UDP is blocked,
+// and all paths of a link on which one failed after a longer pause than that: then something on the way does not wait as long as
+// was thought. [Endpoint.NetworkChanged] has that forgotten. Any goroutine may call it.
+func (e *Endpoint) SetKeepAlive(ipv4, ipv6 time.Duration) {
+	e.keepAlives.ipv4.Store(int64(durationOr(ipv4, e.cfg.KeepAlive)))
+	e.keepAlives.ipv6.Store(int64(durationOr(ipv6, e.cfg.KeepAlive)))
+	for _, l := range e.table.all() {
+		l.inbox.poke()
+	}
+}
+
+// load returns the pauses for a link. The side with the lower ID asks a little earlier, and with its answer the other one has
+// nothing to ask if both keep alive alike.
+func (a *keepAlives) load(lower bool) (ipv4, ipv6 time.Duration) {
+	ipv4, ipv6 = time.Duration(a.ipv4.Load()), time.Duration(a.ipv6.Load())
+	if lower {
+		ipv4, ipv6 = askEarlier(ipv4), askEarlier(ipv6)
+	}
+	return ipv4, ipv6
+}
+
+func askEarlier(d time.Duration) time.Duration { return d - min(d/32, askFirst) }
+
+// pause is how long nothing may be sent on e.
+func (t *pathTable) pause(e *pathEntry) time.Duration {
+	d, ip := t.ipv6, e.path.Addr.Addr()
+	if ip.Unmap().Is4() {
+		d = t.ipv4
+	}
+	if t.wary || carried(ip) {
+		return min(d, t.keepAlive)
+	}
+	return d
+}
+
+// stirs is called before something is sent or heard on e. It notes the end of a pause longer than Config.KeepAlive.
+func (t *pathTable) stirs(now time.Time, e *pathEntry) {
+	if t.resting(now, e) {
+		e.restedAt = now
+	}
+}
+
+func (t *pathTable) resting(now time.Time, e *pathEntry) bool {
+	last := later(e.sentAt, e.heardAt)
+	return !last.IsZero() && now.Sub(last) > t.keepAlive+restSlack
+}
+
+// blame is called when a NAT seems to have forgotten e. After a long pause, that is why: from now on there are none.
+func (t *pathTable) blame(now time.Time, e *pathEntry) {
+	if e.path.Direct() && (t.resting(now, e) || !e.restedAt.IsZero() && now.Sub(e.restedAt) < restBlame) {
+		t.wary = true
+	}
+}

@@ -1,0 +1,160 @@
+package kcptransport
+
+import (
+	"testing"
+	"time"
+
+	"github.com/2xppg/xppg/netsim"
+)
+
+// perMinute counts what both ends of a link send in a time, in packets a minute.
+func (w *world) perMinute(d time.Duration, ends ...*Link) float64 {
+	sent := func() (n uint64) {
+		for _, l := range ends {
+			n += l.Stats().PacketsSent
+		}
+		return n
+	}
+	before := sent()
+	w.sleep(d)
+	return float64(sent()-before) / d.Minutes()
+}
+
+// An idle link runs at the shorter pause of its two ends, whichever end that is, and what is set while it runs counts from
+// then on.
+func TestSetKeepAlive(t *testing.T) {
+	inWorld(t, 40*time.Millisecond, func(w *world) {
+		a, b, l, m := w.pair()
+		for _, c := range []struct {
+			a, b, pause time.Duration
+		}{
+			{0, 0, defaultKeepAlive},
+			{100 * time.Second, 0, defaultKeepAlive},
+			{0, 100 * time.Second, defaultKeepAlive},
+			{100 * time.Second, 60 * time.Second, time.Minute},
+			{60 * time.Second, 100 * time.Second, time.Minute},
+			{100 * time.Second, 100 * time.Second, 100 * time.Second},
+			{100 * time.Second, 18 * time.Second, 18 * time.Second},
+			{18 * time.Second, 0, 18 * time.Second},
+			{-1, 60 * time.Second, time.Minute},
+		} {
+			a.SetKeepAlive(c.a, 0)
+			b.SetKeepAlive(c.b, 0)
+			w.sleep(3 * time.Minute)
+			got, want := w.perMinute(50*time.Minute, l, m), 2/c.pause.Minutes()
+			if got < 0.95*want || got > 1.05*want+4/50. { // and new keys
+				t.Errorf("%v and %v: %.2f packets a minute, want %.2f", c.a, c.b, got, want)
+			}
+		}
+		if n := l.Stats().PathChanges + m.Stats().PathChanges; n != 2 || len(a.Links()) != 1 {
+			t.Errorf("%d changes of paths, %d links", n, len(a.Links()))
+		}
+	})
+}
+
+// A peer that vanishes is noticed after the pause that was set, and DeadAfter.
+func TestSetKeepAliveDeadPeer(t *testing.T) {
+	inWorld(t, 40*time.Millisecond, func(w *world) {
+		a, b, l, _ := w.pair()
+		a.SetKeepAlive(100*time.Second, 0)
+		b.SetKeepAlive(100*time.Second, 0)
+		w.sleep(time.Second)
+		b.vanish()
+		_ = w.wantEnd(l, 100*time.Second+defaultDeadAfter)
+	})
+}
+
+// IPv6 has a pause of its own, and both count for paths beside the one in use.
+func TestSetKeepAliveFamilies(t *testing.T) {
+	inWorld(t, 40*time.Millisecond, func(w *world) {
+		a, _ := w.dual(1)
+		b, six := w.dual(2)
+		l := a.dial(b)
+		m := b.accept()
+		l.Probe(Path{Addr: six}, 0)
+		w.sleep(time.Second)
+		for _, n := range []*node{a, b} {
+			n.SetKeepAlive(100*time.Second, 40*time.Second)
+		}
+		w.sleep(3 * time.Minute)
+		sent := func() (out [2]uint64) {
+			for _, info := range append(l.Paths(), m.Paths()...) {
+				if info.Path.Addr.Addr().Is4() {
+					out[0] += info.PacketsSent
+				} else {
+					out[1] += info.PacketsSent
+				}
+			}
+			return out
+		}
+		before := sent()
+		w.sleep(40 * time.Minute)
+		after := sent()
+		if four, six := after[0]-before[0], after[1]-before[1]; four < 46 || four > 50 || six < 118 || six > 124 {
+			t.Errorf("%d packets by IPv4 and %d by IPv6, want 48 and 120", four, six)
+		}
+	})
+}
+
+// A pause that is too long for a NAT on the way is found out by the first path that fails, whoever set it and whichever side
+// notices: from then on the mapping is held.
+func TestKeepAliveTooLong(t *testing.T) {
+	for _, filtering := range []netsim.Behaviour{netsim.EndpointIndependent, netsim.AddressAndPortDependent} {
+		for _, calls := range []bool{false, true} {
+			t.Run(filtering.String(), func(t *testing.T) {
+				inWorld(t, 40*time.Millisecond, func(w *world) {
+					nat := netsim.NAT{Filtering: filtering, Ports: netsim.RandomPorts, Timeout: time.Minute}
+					b := w.node(2)
+					a, _ := w.behindNAT(1, nat)
+					l := a.dial(b)
+					m := b.accept()
+					w.serveEcho(l)
+					for _, n := range []*node{a, b} {
+						n.SetKeepAlive(100*time.Second, 0)
+					}
+					w.sleep(80 * time.Second)
+					if calls { // into the void: there is no mapping any more
+						_ = m.SendDatagram([]byte("anybody there?"))
+					}
+					w.sleep(time.Minute)
+					before := m.Stats().PathChanges
+					for range 20 {
+						w.sleep(97 * time.Second)
+						start := time.Now()
+						w.wantEcho(m)
+						if took := time.Since(start); took > 100*time.Millisecond {
+							t.Errorf("an echo took %v", took)
+						}
+					}
+					if n := m.Stats().PathChanges - before; n != 0 {
+						t.Errorf("the path changed %d times more", n)
+					}
+					if n := w.perMinute(20*time.Minute, l, m); n < 4 || n > 4.3 {
+						t.Errorf("%.2f packets a minute", n)
+					}
+					a.NetworkChanged()
+					b.NetworkChanged()
+					w.sleep(time.Second)
+					if n := w.perMinute(20*time.Minute, l, m); n > 4.6 { // tried anew, and found out again
+						t.Errorf("%.2f packets a minute after a change of network", n)
+					}
+				})
+			})
+		}
+	}
+}
+
+// Loss is not taken for a NAT that forgets.
+func TestKeepAliveWithLoss(t *testing.T) {
+	inWorld(t, 40*time.Millisecond, func(w *world) {
+		w.link.Loss = 0.03
+		a, b, l, m := w.pair()
+		for _, n := range []*node{a, b} {
+			n.SetKeepAlive(100*time.Second, 0)
+		}
+		w.sleep(time.Minute)
+		if n := w.perMinute(10*time.Hour, l, m); n > 2 {
+			t.Errorf("%.2f packets a minute", n)
+		}
+	})
+}
