@@ -25,7 +25,8 @@ type LifetimeLimits struct {
 }
 
 // Lifetime says how long a mapping lives without a packet. A longer time than that for which RFC 4787 asks (2 min) is
-// seldom worth waiting for. Linux lets mappings that carried traffic both ways for a while live longer than this test's.
+// seldom worth waiting for. Linux lets mappings that carried traffic both ways for a while live longer than this test's:
+// see [Prober.Holds].
 type Lifetime struct {
 	Min time.Duration // a mapping was seen to live that long
 	Max time.Duration // and one to be gone after that; 0 when none was
@@ -91,11 +92,13 @@ func (p *Prober) Lifetime(ctx context.Context, server netip.AddrPort, limits Lif
 	return known, nil
 }
 
-// lifetimeTest is the two sockets of a measurement.
+// lifetimeTest is the sockets of a measurement.
 type lifetimeTest struct {
-	server       netip.AddrPort
-	idle, asking *spare
-	end          time.Time
+	server netip.AddrPort
+	idle   *spare
+	asking *spare // nil when knock has the server send
+	knock  Knock
+	end    time.Time
 }
 
 // test makes or refreshes the mapping, waits, and reports whether it is still there.
@@ -104,14 +107,28 @@ func (m *lifetimeTest) test(ctx context.Context, wait time.Duration) (alive bool
 	if err != nil {
 		return false, err
 	}
-	timer := time.NewTimer(wait)
+	if err := m.pause(ctx, wait); err != nil {
+		return false, err
+	}
+	if m.knock != nil {
+		return m.knocked(ctx, r.Mapped)
+	}
+	return m.reaches(ctx, r.Mapped.Port())
+}
+
+func (m *lifetimeTest) pause(ctx context.Context, d time.Duration) error {
+	timer := time.NewTimer(d)
 	defer timer.Stop()
 	select {
 	case <-timer.C:
+		return nil
 	case <-ctx.Done():
-		return false, fmt.Errorf("stunclient: lifetime test with %v: %w", m.server, context.Cause(ctx))
+		return m.ended(ctx)
 	}
-	return m.reaches(ctx, r.Mapped.Port())
+}
+
+func (m *lifetimeTest) ended(ctx context.Context) error {
+	return fmt.Errorf("stunclient: lifetime test with %v: %w", m.server, context.Cause(ctx))
 }
 
 // reaches asks the server to send to a port outside, and reports whether that came to the idle socket.
@@ -140,7 +157,7 @@ func (m *lifetimeTest) reaches(ctx context.Context, port uint16) (bool, error) {
 		case <-answered: // an error, or it came here because the attribute was ignored
 			return false, failure(m.server, ErrUnsupported)
 		case <-ctx.Done():
-			return false, fmt.Errorf("stunclient: lifetime test with %v: %w", m.server, context.Cause(ctx))
+			return false, m.ended(ctx)
 		case now := <-timer.C:
 			if t.step(now) != nil {
 				return false, nil
