@@ -51,8 +51,8 @@ type Config struct {
 	DialTCP func(ctx context.Context, network, addr string) (net.Conn, error)
 
 	// SpareSocket opens another IPv4 socket at the same interface as Conn, to test the NAT with:
-	// for NetCheck, and once in each network where our port changes with the destination. Default:
-	// at the address of the node's own socket; without one when Conn is set. It may be called
+	// for NetCheck, once in each network where our port changes with the destination, and to find out how long
+	// it keeps idle mappings. Default: at the address of the node's own socket; without one when Conn is set. It may be called
 	// from several goroutines.
 	SpareSocket func() (stunclient.Socket, error)
 
@@ -99,7 +99,9 @@ type Config struct {
 	// See [Playground.OnEvent].
 	OnEvent func(Event)
 
-	// KeepAlive is the pause after which an idle path is kept open. Default 29.5 s.
+	// KeepAlive is the pause after which an idle path is kept open. Default: as long as suits the NAT that the node is behind,
+	// which it measures in the background with the help of a STUN server or a peer (and SpareSocket): up to 104 s, and
+	// 29.5 s until it knows.
 	KeepAlive time.Duration
 
 	// Rand is the source of randomness. Default crypto/rand; tests set it.

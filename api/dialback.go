@@ -113,22 +113,15 @@ func (pg *Playground) dialedBack(b []byte) {
 
 // answerDialBack does its part in testing whether a peer can be reached.
 func (pg *Playground) answerDialBack(m *Message) error {
-	var d dialBack
-	var addr netip.AddrPort
-	if err := m.Decode(&d); err != nil || addr.UnmarshalBinary(d.Addr) != nil || len(d.Token) != len(dialBackToken{}) {
-		return m.ReplyError(errors.New("malformed"))
-	}
-	ip := addr.Addr()
+	d, addr, err := pg.readDialBack(m)
 	switch {
-	case !ip.IsValid() || addr.Port() == 0 || ip.IsMulticast() || ip.IsUnspecified() || punch.Private(ip):
-		return m.ReplyError(errors.New("that address is not one at which the public reaches anybody"))
-	case !pg.dialBackLimit.Allow():
-		return m.ReplyError(errors.New("too many requests"))
+	case err != nil:
+		return m.ReplyError(err)
 	case d.Final:
 		pg.wg.Go(func() { pg.knock(addr, dialBackToken(d.Token)) })
 		return m.Reply(true)
-	case !pg.seenAt(m.From, ip):
-		return m.ReplyError(errors.New("that is not the address you come from"))
+	case !pg.seenAt(m.From, addr.Addr()):
+		return m.ReplyError(errNotYours)
 	}
 	third, ok := pg.thirdPeer(m.From)
 	if !ok {
@@ -199,7 +192,7 @@ func (pg *Playground) proveReachable() {
 		for _, addr := range pg.publicAddrs() {
 			if err = pg.reachableAt(pg.ctx, addr); err == nil {
 				wait, failed = dialBackEvery, 0
-				pg.setReachable()
+				pg.setReachable(addr.Addr())
 				break
 			}
 			tried = tried || errors.Is(err, errNothingCame)
@@ -231,11 +224,17 @@ func (pg *Playground) publicAddrs() (out []netip.AddrPort) {
 	return out
 }
 
-// setReachable records that others have reached us from outside, without our doing.
-func (pg *Playground) setReachable() {
-	addrs := pg.ownPublicAddrs()
+// setReachable records that others have reached us from outside, without our doing, by IPv4 or IPv6 as at is.
+func (pg *Playground) setReachable(at netip.Addr) {
+	addrs, family := pg.ownPublicAddrs(), 0
+	if at.Is6() {
+		family = 1
+	}
 	pg.mu.Lock()
-	pg.reachedAt = addrs
+	if !slices.Equal(addrs, pg.reachedAt) {
+		pg.reachedAt, pg.reachedBy = addrs, [2]bool{}
+	}
+	pg.reachedBy[family] = true
 	pg.mu.Unlock()
 	if !pg.reachable.Swap(true) {
 		pg.wakeMesh()

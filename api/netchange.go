@@ -61,6 +61,7 @@ func (pg *Playground) NetworkChanged() {
 	}
 	wake(pg.proveWake)
 	wake(pg.stunWake)
+	wake(pg.idleWake)
 	if pg.portmap != nil {
 		pg.portmap.Changed()
 	}

@@ -117,9 +117,16 @@ func (pg *Playground) askSTUN(ctx context.Context) (stunclient.Report, error) {
 	defer cancel()
 	servers, err := stunclient.ResolveServers(ctx, nil, pg.cfg.STUN)
 	report := pg.stun.Discover(ctx, servers)
+	var two []netip.AddrPort
 	for _, r := range report.Results {
 		pg.gather.Reflexive(r.Server, r.Mapped)
+		if r.Other.IsValid() && r.Server.Addr().Is4() {
+			two = append(two, r.Server)
+		}
 	}
+	pg.mu.Lock()
+	pg.twoAddrs = two
+	pg.mu.Unlock()
 	if len(report.Results) > 0 {
 		pg.wakeMesh()
 		return report, nil

@@ -62,6 +62,8 @@ type Playground struct {
 	reserved  map[kcptransport.PeerID]heldReservation
 	changed   time.Time                   // when our network last did
 	reachedAt []netip.Addr                // public addresses of our own when others last reached us
+	reachedBy [2]bool                     // since they are those: by IPv4, by IPv6
+	twoAddrs  []netip.AddrPort            // STUN servers that take part in behaviour discovery, as they say
 	troubles  map[*kcptransport.Link]bool // whose peers are looked for: see meetAgain
 
 	dialBacks map[dialBackToken]chan struct{} // tests of reachability that go on
@@ -83,6 +85,7 @@ type Playground struct {
 	stunWake    chan struct{}
 	listeners   *listeners
 	mapWake     chan struct{}
+	idleWake    chan struct{}
 	portmap     *portmap.Client // nil when no router is asked
 	netmon      *netmon.Monitor // nil when the socket is the caller's
 
@@ -143,6 +146,7 @@ func Start(ctx context.Context, cfg Config) (*Playground, error) {
 		meshWake:      make(chan struct{}, 1),
 		stunWake:      make(chan struct{}, 1),
 		mapWake:       make(chan struct{}, 1),
+		idleWake:      make(chan struct{}, 1),
 	}
 	pg.openCarrier()
 	pg.ctx, pg.cancel = context.WithCancel(context.Background())
@@ -165,6 +169,7 @@ func Start(ctx context.Context, cfg Config) (*Playground, error) {
 	pg.wg.Go(pg.mesh)
 	pg.wg.Go(pg.keepReservations)
 	pg.wg.Go(pg.proveReachable)
+	pg.wg.Go(pg.keepIdle)
 	if ownSocket {
 		pg.watchNetwork()
 	}

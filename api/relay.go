@@ -96,13 +96,13 @@ func (pg *Playground) Relaying() bool {
 // noteReached takes note of a link that a peer opened: one that came from a public address by itself, before we had sent
 // anything there, shows that others can reach us.
 func (pg *Playground) noteReached(link *kcptransport.Link, info kcptransport.PathInfo) {
-	if pg.cfg.Relay != RelayAuto || link.Initiator() || link.SignalRTT() != 0 || !info.Path.Direct() || info.Path.Carried() {
+	if link.Initiator() || link.SignalRTT() != 0 || !info.Path.Direct() || info.Path.Carried() {
 		return
 	}
 	if info.Reason != kcptransport.ReasonHandshake && info.Reason != kcptransport.ReasonAnswered || punch.Private(info.Path.Addr.Addr()) {
 		return
 	}
-	pg.setReachable()
+	pg.setReachable(info.Path.Addr.Addr())
 }
 
 // routesTo returns ways to a peer through relays that are known, the best first, without those that circuits to it use already,

@@ -139,6 +139,9 @@ func (pg *Playground) takeInternal(m *Message) error {
 	if m.Kind == kindLoad && m.reply != nil {
 		return pg.answerLoad(m)
 	}
+	if m.Kind == kindKnock && m.reply != nil {
+		return pg.answerKnock(m)
+	}
 	if m.reply != nil {
 		return m.ReplyError(errors.New("unknown kind"))
 	}

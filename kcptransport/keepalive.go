@@ -18,7 +18,7 @@ type keepAlives struct{ ipv4, ipv6 atomic.Int64 }
 // firewalls need not treat both alike. 0 means Config.KeepAlive, a negative number no keepalives. Links take it up at once,
 // but for two kinds of paths that keep to Config.KeepAlive if that is less: connections that carry packets where UDP is blocked,
 // and all paths of a link on which one failed after a longer pause than that: then something on the way does not wait as long as
-// was thought. [Endpoint.NetworkChanged] has that forgotten. Any goroutine may call it.
+// was thought. That is forgotten with [Endpoint.NetworkChanged], and when the peer has moved. Any goroutine may call it.
 func (e *Endpoint) SetKeepAlive(ipv4, ipv6 time.Duration) {
 	e.keepAlives.ipv4.Store(int64(durationOr(ipv4, e.cfg.KeepAlive)))
 	e.keepAlives.ipv6.Store(int64(durationOr(ipv6, e.cfg.KeepAlive)))
@@ -67,5 +67,17 @@ func (t *pathTable) resting(now time.Time, e *pathEntry) bool {
 func (t *pathTable) blame(now time.Time, e *pathEntry) {
 	if e.path.Direct() && (t.resting(now, e) || !e.restedAt.IsZero() && now.Sub(e.restedAt) < restBlame) {
 		t.wary = true
+	}
+}
+
+// blameMove is called when the peer comes up at p, and old was in use. At another port of the same address a NAT has forgotten
+// old; at another address the peer has moved, and what there was to blame before is left behind.
+func (t *pathTable) blameMove(now time.Time, old *pathEntry, p Path) {
+	switch {
+	case !p.Direct() || !old.path.Direct() || carried(p.Addr.Addr()):
+	case p.Addr.Addr() == old.path.Addr.Addr():
+		t.blame(now, old)
+	case p.Addr.Addr().Is4() == old.path.Addr.Addr().Is4():
+		t.wary = false
 	}
 }

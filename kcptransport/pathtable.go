@@ -336,9 +336,7 @@ func (t *pathTable) meet(now time.Time, p Path) *pathEntry {
 		if !old.waiting.IsZero() { // something is unanswered there already
 			since = old.waiting
 		}
-		if p.Addr.Addr() == old.path.Addr.Addr() {
-			t.blame(now, old)
-		}
+		t.blameMove(now, old, p)
 		if old.path.Direct() { // a circuit is not left by moving
 			t.doubt(now, since, old, ReasonMoved)
 		}

@@ -46,9 +46,9 @@ func (t *pathTable) send(now time.Time, e *pathEntry) {
 			t.askedAt = now
 		}
 		t.askedLast = now
-	}
-	if e.tries == restTries {
-		t.blame(now, e)
+		if e.tries == restTries {
+			t.blame(now, e)
+		}
 	}
 	if e.tries++; e.tries > 1 && !e.validated.IsZero() && e.suspect.IsZero() {
 		e.suspect, e.reason, t.dirty = now, ReasonSilence, true

@@ -1,0 +1,197 @@
+package api
+
+import (
+	"fmt"
+	"net/netip"
+	"testing"
+	"time"
+
+	"github.com/2xppg/xppg/netsim"
+	"github.com/2xppg/xppg/stunclient"
+)
+
+// The tests of NATs settle in few steps, and the pause is never longer than a mapping lives.
+func TestIdleWaits(t *testing.T) {
+	for _, c := range []struct {
+		lives, pause time.Duration // 0: as long as by default
+		tests        int
+	}{
+		{5 * time.Second, 0, 5},
+		{15 * time.Second, 9 * time.Second, 5},
+		{20 * time.Second, 16200 * time.Millisecond, 4},
+		{30 * time.Second, 0, 3},
+		{40 * time.Second, 0, 3},
+		{60 * time.Second, 40500 * time.Millisecond, 2},
+		{90 * time.Second, 58500 * time.Millisecond, 2},
+		{120 * time.Second, 103500 * time.Millisecond, 2},
+		{time.Hour, 103500 * time.Millisecond, 2},
+	} {
+		var known stunclient.Lifetime
+		tests := 0
+		for wait, more := nextIdleWait(known); more; wait, more = nextIdleWait(known) {
+			if tests++; wait < c.lives {
+				known.Min = wait
+			} else {
+				known.Max = wait
+			}
+		}
+		if got := idlePause(known); got != c.pause || tests != c.tests {
+			t.Errorf("%v: a pause of %v after %d tests (%+v), want %v after %d", c.lives, got, tests, known, c.pause, c.tests)
+		}
+	}
+}
+
+// idleNAT forgets some time after the last packet from inside.
+func idleNAT(timeout time.Duration) netsim.NAT {
+	return netsim.NAT{Filtering: netsim.AddressAndPortDependent, Ports: netsim.RandomPorts, Timeout: timeout}
+}
+
+// idler starts a node that measures: behind a NAT with a timeout, or without any when that is 0.
+func (w *world) idler(timeout time.Duration, change ...func(*Config)) *node {
+	w.t.Helper()
+	var h *netsim.Host
+	var addr string
+	if timeout > 0 {
+		h, _ = w.home(idleNAT(timeout))
+	} else {
+		w.places++
+		ip := netip.AddrFrom4([4]byte{20, 0, 0, byte(w.places)})
+		h, addr = w.net.NewHost(fmt.Sprint("public", w.places), w.net.Internet(), w.link, ip), netip.AddrPortFrom(ip, 7337).String()
+	}
+	spares := func(c *Config) {
+		c.SpareSocket = func() (stunclient.Socket, error) { return h.ListenUDP(netip.AddrPortFrom(netip.IPv4Unspecified(), 0)) }
+	}
+	n := w.start(h, append([]func(*Config){noMesh, spares}, change...))
+	n.addr = addr
+	return n
+}
+
+// moveTo moves a node behind another router.
+func (n *node) moveTo(outside string, nat netsim.NAT) {
+	home, _ := n.w.network(n.w.net.Internet(), outside, nat, netsim.Link{Hops: 2})
+	n.host.Move(home, netip.MustParseAddr("10.0.0.5"))
+	n.NetworkChanged()
+}
+
+// perMinute counts what both ends of the links between nodes send in a time, in packets a minute.
+func (w *world) perMinute(d time.Duration, a, b *node) float64 {
+	sent := func() uint64 {
+		return a.ep.Link(b.ID()).Stats().PacketsSent + b.ep.Link(a.ID()).Stats().PacketsSent
+	}
+	before := sent()
+	time.Sleep(d)
+	return float64(sent()-before) / d.Minutes()
+}
+
+// Two nodes without anything to say keep their link for hours with as few packets as their NATs allow, and what they have to say
+// then arrives at once.
+func TestIdleLinks(t *testing.T) {
+	const second = time.Second
+	kinds := []time.Duration{20 * second, 30 * second, 60 * second, 120 * second, 0}
+	// Packets a minute, at most, with the shorter-lived of the two: peer records, renewed each 20 minutes, are among them.
+	most := map[time.Duration]float64{20 * second: 8.5, 30 * second: 5, 60 * second: 4, 120 * second: 2, 0: 2}
+	for i, x := range kinds {
+		for _, y := range kinds[i:] {
+			t.Run(fmt.Sprintf("%v and %v", x, y), func(t *testing.T) {
+				inWorld(t, func(t *testing.T, w *world) {
+					helper := w.idler(0)
+					a, b := w.idler(x), w.idler(y)
+					a.meet(helper)
+					b.meet(helper)
+					a.join(b.ID().String())
+					w.eventually("a direct path", 15*time.Second, func() bool {
+						info, ok := b.PathTo(a.ID())
+						return ok && info.Direct
+					})
+					time.Sleep(8 * time.Minute)
+					la, lb := a.ep.Link(b.ID()), b.ep.Link(a.ID())
+					changes := la.Stats().PathChanges + lb.Stats().PathChanges
+					for _, ends := range [][2]*node{{a, b}, {b, a}} {
+						n := w.perMinute(2*time.Hour, a, b)
+						if n > most[x] {
+							t.Errorf("%.2f packets a minute", n)
+						}
+						t.Logf("%.2f packets a minute", n)
+						start := time.Now()
+						if err := ends[0].SendText(w.ctx(10*time.Second), "good morning", ends[1].ID()); err != nil {
+							t.Fatal(err)
+						}
+						if took := time.Since(start); took > 100*time.Millisecond { // there and back it is 60 ms
+							t.Errorf("it took %v", took)
+						}
+					}
+					if a.ep.Link(b.ID()) != la || b.ep.Link(a.ID()) != lb || la.Stats().PathChanges+lb.Stats().PathChanges != changes {
+						t.Error("the link did not stay as it was")
+					}
+				})
+			})
+		}
+	}
+}
+
+// Who is there only to be found out about: a node that was told a pause keeps to it and tests nothing.
+func TestKeepAliveOfOnesOwn(t *testing.T) {
+	inWorld(t, func(t *testing.T, w *world) {
+		helper := w.idler(0)
+		opened := 0
+		a := w.idler(120*time.Second, func(c *Config) {
+			c.KeepAlive = 20 * time.Second
+			open := c.SpareSocket
+			c.SpareSocket = func() (stunclient.Socket, error) { opened++; return open() }
+		})
+		a.meet(helper)
+		time.Sleep(10 * time.Minute)
+		if n := w.perMinute(time.Hour, a, helper); n < 5.9 || n > 6.7 || opened > 0 {
+			t.Errorf("%.2f packets a minute, %d spare sockets", n, opened)
+		}
+	})
+}
+
+// What was measured counts for one network. In another one it is measured anew.
+func TestIdleInAnotherNetwork(t *testing.T) {
+	inWorld(t, func(t *testing.T, w *world) {
+		helper := w.idler(0)
+		a := w.idler(120 * time.Second)
+		a.meet(helper)
+		time.Sleep(8 * time.Minute)
+		if n := w.perMinute(time.Hour, a, helper); n > 1.7 {
+			t.Errorf("%.2f packets a minute", n)
+		}
+		a.moveTo("20.0.9.1", idleNAT(30*time.Second))
+		time.Sleep(time.Minute)
+		if n := w.perMinute(time.Hour, a, helper); n < 4 || n > 5.2 {
+			t.Errorf("%.2f packets a minute where the NAT forgets after 30 s", n)
+		}
+		a.moveTo("20.0.9.2", idleNAT(120*time.Second))
+		time.Sleep(8 * time.Minute)
+		if n := w.perMinute(time.Hour, a, helper); n > 1.7 {
+			t.Errorf("%.2f packets a minute", n)
+		}
+	})
+}
+
+// Nobody has others send packets to somebody else, nor to places that are not public.
+func TestKnockOfStrangers(t *testing.T) {
+	inWorld(t, func(t *testing.T, w *world) {
+		helper, third, n := w.public(noMesh), w.public(noMesh), w.public(noMesh)
+		n.meet(helper)
+		third.meet(helper)
+		for _, addr := range []string{third.addr, "192.168.1.1:7337", "127.0.0.1:7337", "224.0.0.1:7337", "0.0.0.0:7337"} {
+			if err := n.knockOf(helper.ID())(w.ctx(time.Minute), netip.MustParseAddrPort(addr), dialBackToken{}); err == nil {
+				t.Errorf("%s was sent packets", addr)
+			}
+		}
+		if err := n.knockOf(helper.ID())(w.ctx(time.Minute), netip.MustParseAddrPort(n.addr), dialBackToken{}); err != nil {
+			t.Error(err)
+		}
+		refused := 0
+		for range 2 * dialBackBurst {
+			if n.knockOf(helper.ID())(w.ctx(time.Minute), netip.MustParseAddrPort(n.addr), dialBackToken{}) != nil {
+				refused++
+			}
+		}
+		if refused < dialBackBurst/2 {
+			t.Errorf("%d requests in a row, %d refused", 2*dialBackBurst, refused)
+		}
+	})
+}
