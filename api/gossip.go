@@ -1,6 +1,7 @@
 package api
 
 import (
+	"bytes"
 	"context"
 	"fmt"
 	"io"
@@ -14,6 +15,7 @@ import (
 const (
 	gossipEvery   = 200 * time.Millisecond // at most, that one peer is sent records
 	gossipRelayed = 2 * time.Second        // that records wait for a direct path, not to burden relays with them
+	gossipRenewed = 10 * time.Minute       // at most, that records wait which say the same as before: on an idle link they are most of what travels
 )
 
 // tellPeers sends the peer every record we have, then those that change, until
@@ -27,7 +29,8 @@ func (p *peer) tellPeers(ctx context.Context) {
 	defer func() { _ = s.Close() }()
 	stop := context.AfterFunc(ctx, func() { s.Reset(codeClosed) })
 	defer stop()
-	p.tell(p.pg.knownPeers()...)
+	defer p.takeNews() // stops its timer
+	p.tell(false, p.pg.knownPeers()...)
 	for {
 		select {
 		case <-ctx.Done():
@@ -45,8 +48,9 @@ func (p *peer) tellPeers(ctx context.Context) {
 	}
 }
 
-// tell marks the records of these peers to be sent to p.
-func (p *peer) tell(ids ...kcptransport.PeerID) {
+// tell marks the records of these peers to be sent to p: soon, or, if they were but renewed, with the next ones that are sent, a
+// few minutes later at most.
+func (p *peer) tell(renewed bool, ids ...kcptransport.PeerID) {
 	p.newsMu.Lock()
 	for _, id := range ids {
 		if id != p.id { // it knows itself best
@@ -54,16 +58,36 @@ func (p *peer) tell(ids ...kcptransport.PeerID) {
 		}
 	}
 	n := len(p.news)
+	if n > 0 && renewed && p.newsTimer == nil {
+		wait := gossipRenewed*3/4 + time.Duration(p.pg.randomUint64()%uint64(gossipRenewed/4)) // so that two do not tell each other the same
+		p.newsTimer = time.AfterFunc(wait, func() { wake(p.gossipWake) })
+	}
 	p.newsMu.Unlock()
 	if n > 2*maxRecords { // it does not read, and the book has moved on
 		p.forgetStaleNews()
 	}
-	if n > 0 {
-		select {
-		case p.gossipWake <- struct{}{}:
-		default:
+	if n > 0 && !renewed {
+		wake(p.gossipWake)
+	}
+}
+
+// untell is called when p has told records itself: what it knows is no news.
+func (p *peer) untell(records []record) {
+	p.newsMu.Lock()
+	defer p.newsMu.Unlock()
+	for _, r := range records {
+		if id, ok := peerID(r.Peer); ok && p.news[id] && !p.pg.knowsNewer(id, r.Time) {
+			delete(p.news, id)
 		}
 	}
+}
+
+// knowsNewer reports whether we have a newer record of a peer than one made at a time.
+func (pg *Playground) knowsNewer(id kcptransport.PeerID, made int64) bool {
+	pg.mu.Lock()
+	defer pg.mu.Unlock()
+	have := pg.book.infos[id]
+	return have != nil && have.made.UnixMilli() > made
 }
 
 // forgetStaleNews drops what the book no longer holds.
@@ -79,6 +103,10 @@ func (p *peer) forgetStaleNews() {
 
 func (p *peer) takeNews() []record {
 	p.newsMu.Lock()
+	if p.newsTimer != nil {
+		p.newsTimer.Stop()
+		p.newsTimer = nil
+	}
 	ids := make([]kcptransport.PeerID, 0, maxBatch)
 	for id := range p.news {
 		if len(ids) == maxBatch {
@@ -110,7 +138,8 @@ func (p *peer) readPeers(r io.Reader) error {
 // verify are dropped: the neighbour may have been fooled, too.
 func (pg *Playground) learn(from *peer, records []record) {
 	now := time.Now()
-	var fresh []kcptransport.PeerID
+	from.untell(records)
+	var fresh, renewed []kcptransport.PeerID
 	for _, r := range records {
 		pg.mu.Lock()
 		news := pg.book.newer(r.Peer, r.Time)
@@ -123,26 +152,40 @@ func (pg *Playground) learn(from *peer, records []record) {
 			continue
 		}
 		pg.mu.Lock()
-		if old := pg.book.infos[info.Peer]; old != nil && !slices.Equal(old.Addrs, info.Addrs) {
+		old := pg.book.infos[info.Peer]
+		if old != nil && !slices.Equal(old.Addrs, info.Addrs) {
 			pg.contactMoved(info.Peer, now)
 		}
 		pg.book.put(info, now)
 		pg.mu.Unlock()
-		fresh = append(fresh, info.Peer)
+		if old != nil && r.repeats(old.raw) {
+			renewed = append(renewed, info.Peer)
+		} else {
+			fresh = append(fresh, info.Peer)
+		}
+	}
+	if len(renewed) > 0 {
+		pg.spread(from, true, renewed...)
 	}
 	if len(fresh) == 0 {
 		return
 	}
-	pg.spread(from, fresh...)
+	pg.spread(from, false, fresh...)
 	pg.wakeMesh()
 	wake(pg.reserveWake)
 }
 
-// spread marks records to be told to every neighbour but the one they came from.
-func (pg *Playground) spread(from *peer, ids ...kcptransport.PeerID) {
+// repeats reports whether a record says the same as an older one.
+func (r record) repeats(old record) bool {
+	r.Time, r.Sig, old.Time, old.Sig = 0, nil, 0, nil
+	return bytes.Equal(mustMarshal(r), mustMarshal(old))
+}
+
+// spread marks records to be told to every neighbour but the one they came from. renewed ones may wait.
+func (pg *Playground) spread(from *peer, renewed bool, ids ...kcptransport.PeerID) {
 	for _, p := range pg.readyPeers() {
 		if p != from {
-			p.tell(ids...)
+			p.tell(renewed, ids...)
 		}
 	}
 }

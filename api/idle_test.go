@@ -89,7 +89,7 @@ func TestIdleLinks(t *testing.T) {
 	const second = time.Second
 	kinds := []time.Duration{20 * second, 30 * second, 60 * second, 120 * second, 0}
 	// Packets a minute, at most, with the shorter-lived of the two: peer records, renewed each 20 minutes, are among them.
-	most := map[time.Duration]float64{20 * second: 8.5, 30 * second: 5, 60 * second: 4, 120 * second: 2, 0: 2}
+	most := map[time.Duration]float64{20 * second: 8.1, 30 * second: 4.7, 60 * second: 3.6, 120 * second: 1.8, 0: 1.8}
 	for i, x := range kinds {
 		for _, y := range kinds[i:] {
 			t.Run(fmt.Sprintf("%v and %v", x, y), func(t *testing.T) {
@@ -141,7 +141,7 @@ func TestKeepAliveOfOnesOwn(t *testing.T) {
 		})
 		a.meet(helper)
 		time.Sleep(10 * time.Minute)
-		if n := w.perMinute(time.Hour, a, helper); n < 5.9 || n > 6.7 || opened > 0 {
+		if n := w.perMinute(time.Hour, a, helper); n < 5.9 || n > 6.5 || opened > 0 {
 			t.Errorf("%.2f packets a minute, %d spare sockets", n, opened)
 		}
 	})
@@ -159,7 +159,7 @@ func TestIdleInAnotherNetwork(t *testing.T) {
 		}
 		a.moveTo("20.0.9.1", idleNAT(30*time.Second))
 		time.Sleep(time.Minute)
-		if n := w.perMinute(time.Hour, a, helper); n < 4 || n > 5.2 {
+		if n := w.perMinute(time.Hour, a, helper); n < 4 || n > 4.7 {
 			t.Errorf("%.2f packets a minute where the NAT forgets after 30 s", n)
 		}
 		a.moveTo("20.0.9.2", idleNAT(120*time.Second))
@@ -192,6 +192,59 @@ func TestKnockOfStrangers(t *testing.T) {
 		}
 		if refused < dialBackBurst/2 {
 			t.Errorf("%d requests in a row, %d refused", 2*dialBackBurst, refused)
+		}
+	})
+}
+
+// In a mesh, records are most of what travels on idle links. Who has nothing new to say waits for others who do.
+func TestIdleMesh(t *testing.T) {
+	inWorld(t, func(t *testing.T, w *world) {
+		mesh := func(c *Config) { c.MaxPeers = 32 }
+		nodes := []*node{w.idler(0, mesh)}
+		for i := range 11 {
+			n := w.idler([]time.Duration{0, 60 * time.Second, 120 * time.Second}[i%3], mesh)
+			n.meet(nodes[0])
+			nodes = append(nodes, n)
+		}
+		time.Sleep(30 * time.Minute)
+		count := func() (ends int, sent uint64) {
+			for _, n := range nodes {
+				for _, l := range n.ep.Links() {
+					ends, sent = ends+1, sent+l.Stats().PacketsSent
+				}
+			}
+			return ends, sent
+		}
+		_, before := count()
+		time.Sleep(time.Hour)
+		ends, after := count()
+		links := float64(ends) / 2
+		each := float64(after-before) / 60 / links
+		t.Logf("%.0f links, %.2f packets a minute on each", links, each)
+		if links != 66 || each > 3 { // 38 of them have an end behind a NAT that forgets after 60 s
+			t.Errorf("%.0f links, %.2f packets a minute on each", links, each)
+		}
+	})
+}
+
+// Records that may wait get to the other end of a line of nodes in time.
+func TestIdleRecordsSpread(t *testing.T) {
+	inWorld(t, func(t *testing.T, w *world) {
+		line := []*node{w.idler(0)}
+		for range 5 {
+			n := w.idler(0)
+			n.meet(line[len(line)-1])
+			line = append(line, n)
+		}
+		for range 12 {
+			time.Sleep(25 * time.Minute)
+			for _, n := range line {
+				for _, o := range line {
+					if info := n.recordOf(o.ID()); info == nil || time.Since(info.made) > recordLifetime*3/4 {
+						t.Fatalf("the record of %s at %s is %+v", o.ID().Short(), n.ID().Short(), info)
+					}
+				}
+			}
 		}
 	})
 }

@@ -42,9 +42,10 @@ func (pg *Playground) mesh() {
 	for woken(pg.ctx, timer, pg.meshWake) {
 		now := time.Now()
 		if own := pg.ownRecord(told); !own.equal(told) || now.Sub(told.made) >= recordRefresh {
+			renewed := own.equal(told)
 			own.made = now
 			told = own
-			pg.announce(own, now)
+			pg.announce(own, now, renewed)
 		}
 		next := pg.dialContacts(now, slots)
 		if renew := told.made.Add(recordRefresh); next.IsZero() || renew.Before(next) {
@@ -119,8 +120,8 @@ func (pg *Playground) relayLinks(relay bool) (links []relaymesh.RelayLink) {
 	return links
 }
 
-// announce signs our record anew and spreads it.
-func (pg *Playground) announce(own ownRecord, now time.Time) {
+// announce signs our record anew and spreads it. renewed tells that it says the same as before.
+func (pg *Playground) announce(own ownRecord, now time.Time, renewed bool) {
 	r := makeRecord(pg.cfg.Identity, pg.cfg.App, now, own, false)
 	info, err := r.check(pg.cfg.App, now)
 	if err != nil {
@@ -130,7 +131,7 @@ func (pg *Playground) announce(own ownRecord, now time.Time) {
 	pg.mu.Lock()
 	pg.book.put(info, now)
 	pg.mu.Unlock()
-	pg.spread(nil, pg.ID())
+	pg.spread(nil, renewed, pg.ID())
 }
 
 // dialContacts connects to peers of the book that are due, up to the limit, and

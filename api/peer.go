@@ -66,6 +66,7 @@ type peer struct {
 	gossipWake chan struct{} // holds one token when news grew
 	newsMu     sync.Mutex
 	news       map[kcptransport.PeerID]bool // records to tell this peer
+	newsTimer  *time.Timer                  // has those told that may wait; nil when there are none
 
 	pingMu sync.Mutex
 	pings  map[uint64]chan struct{}
