@@ -22,6 +22,7 @@ type Endpoint struct {
 	cfg        Config
 	local      netip.AddrPort
 	keepAlives keepAlives
+	shownAll   atomic.Int64 // see showAll
 	table      *linkTable
 	circuits   circuitTable
 	shaker     *handshaker

@@ -8,7 +8,10 @@ import (
 const (
 	restSlack = time.Second      // by which a pause has to be longer than Config.KeepAlive to be to blame for anything
 	restBlame = 10 * time.Second // after such a pause, in which it is to blame for a path that fails
+	waryFirst = 2 * time.Hour    // without such pauses after the first failure, doubled each time: it may have been the router, which began anew
+	waryMost  = 24 * time.Hour   // but no longer
 	restTries = 4                // unanswered probes in a row that are a failure, and no loss
+	showEvery = time.Minute      // between two times that one peer's word has us show ourselves to all
 )
 
 // keepAlives are the pauses that [Endpoint.SetKeepAlive] has set, in nanoseconds.
@@ -18,7 +21,7 @@ type keepAlives struct{ ipv4, ipv6 atomic.Int64 }
 // firewalls need not treat both alike. 0 means Config.KeepAlive, a negative number no keepalives. Links take it up at once,
 // but for two kinds of paths that keep to Config.KeepAlive if that is less: connections that carry packets where UDP is blocked,
 // and all paths of a link on which one failed after a longer pause than that: then something on the way does not wait as long as
-// was thought. That is forgotten with [Endpoint.NetworkChanged], and when the peer has moved. Any goroutine may call it.
+// was thought. That is tried again after hours, with [Endpoint.NetworkChanged], and when the peer has moved. Any goroutine may call it.
 func (e *Endpoint) SetKeepAlive(ipv4, ipv6 time.Duration) {
 	e.keepAlives.ipv4.Store(int64(durationOr(ipv4, e.cfg.KeepAlive)))
 	e.keepAlives.ipv6.Store(int64(durationOr(ipv6, e.cfg.KeepAlive)))
@@ -45,7 +48,7 @@ func (t *pathTable) pause(e *pathEntry) time.Duration {
 	if ip.Unmap().Is4() {
 		d = t.ipv4
 	}
-	if t.wary || carried(ip) {
+	if carried(ip) || !t.wary.IsZero() && later(e.sentAt, e.heardAt).Before(t.wary) {
 		return min(d, t.keepAlive)
 	}
 	return d
@@ -63,12 +66,16 @@ func (t *pathTable) resting(now time.Time, e *pathEntry) bool {
 	return !last.IsZero() && now.Sub(last) > t.keepAlive+restSlack
 }
 
-// blame is called when a NAT seems to have forgotten e. After a long pause, that is why: from now on there are none.
+// blame is called when a NAT seems to have forgotten e. After a long pause, that is why: for a time there are none.
 func (t *pathTable) blame(now time.Time, e *pathEntry) {
-	if e.path.Direct() && (t.resting(now, e) || !e.restedAt.IsZero() && now.Sub(e.restedAt) < restBlame) {
-		t.wary = true
+	if e.path.Direct() && !now.Before(t.wary) && (t.resting(now, e) || !e.restedAt.IsZero() && now.Sub(e.restedAt) < restBlame) {
+		t.wary = now.Add(min(waryFirst<<min(t.failures, 16), waryMost))
+		t.failures++
 	}
 }
+
+// forgive has long pauses tried again.
+func (t *pathTable) forgive() { t.wary, t.failures = time.Time{}, 0 }
 
 // blameMove is called when the peer comes up at p, and old was in use. At another port of the same address a NAT has forgotten
 // old; at another address the peer has moved, and what there was to blame before is left behind.
@@ -78,6 +85,21 @@ func (t *pathTable) blameMove(now time.Time, old *pathEntry, p Path) {
 	case p.Addr.Addr() == old.path.Addr.Addr():
 		t.blame(now, old)
 	case p.Addr.Addr().Is4() == old.path.Addr.Addr().Is4():
-		t.wary = false
+		t.forgive()
+	}
+}
+
+// showAll has all other links show their peers where we are, when the peer of one sees us at another address than before: a NAT
+// of ours has perhaps forgotten everything, and until the peers have heard from us none of them can reach us. The longer
+// the pauses, the longer that would take.
+func (e *Endpoint) showAll(now time.Time, seen *Link) {
+	last := e.shownAll.Load()
+	if last != 0 && now.Sub(time.Unix(0, last)) < showEvery || !e.shownAll.CompareAndSwap(last, now.UnixNano()) {
+		return
+	}
+	for _, l := range e.table.all() {
+		if l != seen {
+			l.inbox.offer(showMessage{})
+		}
 	}
 }

@@ -158,3 +158,54 @@ func TestKeepAliveWithLoss(t *testing.T) {
 		}
 	})
 }
+
+// When a router forgets all its mappings, the first keepalive of any link shows it, and all peers are told where we are.
+func TestRebindingShowsAll(t *testing.T) {
+	inWorld(t, 40*time.Millisecond, func(w *world) {
+		a, router := w.behindNAT(1, netsim.NAT{Filtering: netsim.AddressAndPortDependent, Ports: netsim.RandomPorts})
+		a.SetKeepAlive(100*time.Second, 0)
+		var ends []*Link
+		for i := range byte(10) {
+			b := w.node(2 + i)
+			b.SetKeepAlive(100*time.Second, 0)
+			a.dial(b)
+			ends = append(ends, b.accept())
+			w.sleep(10 * time.Second)
+		}
+		w.sleep(10 * time.Minute)
+		for range 2 {
+			before, _ := ends[0].Path()
+			router.Rebind()
+			w.sleep(12 * time.Second)
+			for i, m := range ends {
+				if now, _ := m.Path(); now.Path == before.Path || now.State != PathValidated {
+					t.Errorf("peer %d still has %v, %v", i, now.Path, now.State)
+				}
+			}
+			w.sleep(10 * time.Minute)
+		}
+		w.sleep(4 * time.Hour) // perhaps the pauses were too long: that is tried again in the end
+		if n := w.perMinute(time.Hour, ends...) / 10; n > 0.8 {
+			t.Errorf("%.2f packets a minute from each peer", n)
+		}
+	})
+}
+
+// A peer that says each time that it sees us elsewhere has us show ourselves to the others now and then, and no more often.
+func TestShowAllSeldom(t *testing.T) {
+	inWorld(t, 40*time.Millisecond, func(w *world) {
+		a, b, c := w.node(1), w.node(2), w.node(3)
+		l := a.dial(b)
+		a.dial(c)
+		m := c.accept()
+		w.sleep(time.Second)
+		before := m.Stats().PacketsReceived
+		for range 100 {
+			a.showAll(time.Now(), l)
+			w.sleep(100 * time.Millisecond)
+		}
+		if n := m.Stats().PacketsReceived - before; n != 1 {
+			t.Errorf("%d packets to show where we are", n)
+		}
+	})
+}

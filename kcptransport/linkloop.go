@@ -152,6 +152,10 @@ func (k *linkLoop) turn(now time.Time, packets *packetList, messages []linkMessa
 func (k *linkLoop) proceed(now time.Time, out *outBatch) {
 	k.networkStep(now)
 	k.troubleStep(now)
+	if k.paths.elsewhere {
+		k.paths.elsewhere = false
+		k.ep.showAll(now, k.link)
+	}
 	var probes []outProbe
 	quiet := now.Before(k.quietUntil)
 	if !quiet {

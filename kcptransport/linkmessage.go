@@ -38,7 +38,7 @@ type networkMessage struct{}
 // circuitMessage says that a circuit to the peer was opened or closed.
 type circuitMessage struct{ circuit *Circuit }
 
-// showMessage has the link show its peer where we are: circuits depend on it.
+// showMessage has the link show its peer where we are: circuits depend on it, and it may be elsewhere than before.
 type showMessage struct{}
 
 // quietMessage keeps the link from sending for a time.

@@ -43,7 +43,8 @@ type pathTable struct {
 	keepAlive time.Duration // Config.KeepAlive
 	ipv4      time.Duration // what Endpoint.SetKeepAlive made of it
 	ipv6      time.Duration
-	wary      bool          // a path failed after a pause longer than keepAlive, so there is to be none
+	wary      time.Time     // until then there is no pause longer than keepAlive, as a path failed after one
+	failures  int           // of that kind
 	fullSize  int           // bytes of a full data packet
 	token     func() uint64 // unpredictable
 	paths     []*pathEntry
@@ -57,6 +58,7 @@ type pathTable struct {
 	doubted   time.Time // when suspectSilence last had a reason
 	changes   uint64    // of inUse
 	dirty     bool      // something that PathInfo tells has changed
+	elsewhere bool      // the peer sees us at another address than before
 	acked     bool      // the packet that is handed to heard next acknowledges data
 
 	heardAt   time.Time     // anything authentic, on any path
@@ -401,7 +403,7 @@ func (t *pathTable) leaving() bool {
 // networkChanged doubts everything: our own address is another one now, perhaps. Probes of full size show the peer
 // where we are, at once and on all paths.
 func (t *pathTable) networkChanged(now time.Time) {
-	t.wary = false
+	t.forgive()
 	for _, e := range t.paths {
 		if !e.validated.IsZero() {
 			t.doubt(now, now, e, ReasonNetwork)
@@ -467,7 +469,7 @@ func (t *pathTable) answered(now time.Time, p Path, token uint64, observed netip
 	}
 	e.observe(now.Sub(sent.at))
 	if e.observed.IsValid() && observed != e.observed {
-		e.shows = moveShows
+		e.shows, t.elsewhere = moveShows, true
 		if observed.Addr() == e.observed.Addr() {
 			t.blame(now, e)
 		}
