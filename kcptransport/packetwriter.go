@@ -66,10 +66,14 @@ func (w *packetWriter) maxFrames() int { return w.k.ep.cfg.maxFrames() }
 
 // confirmSessions sends, for sessions in which the peer has not been heard, XX3 if there is one, in front of all else,
 // and a probe under their keys unless all packets are: it is from a data packet that the peer knows the session is no
-// replay.
+// replay. If the peer is heard under others, it may prefer one of them for good: both sides met by handshakes of their own.
 func (w *packetWriter) confirmSessions() {
 	for _, s := range w.k.sessions.list {
 		if s.finishAt.IsZero() || w.now.Before(s.finishAt) {
+			continue
+		}
+		if s != w.session && !w.session.heard.IsZero() && w.now.Sub(s.since) > confirmLimit {
+			s.finish, s.finishAt = nil, time.Time{}
 			continue
 		}
 		s.finishAt = w.now.Add(max(3*w.k.paths.rtt(), minProbeWait))

@@ -12,6 +12,8 @@ const (
 	rekeyAfterTime = time.Hour
 	// rekeyPause is the time between two attempts at that.
 	rekeyPause = time.Minute
+	// confirmLimit is how long a session is confirmed under which the peer is not heard, although it is under another one.
+	confirmLimit = 10 * time.Second
 	// sessionRetirement is how long packets in flight may still use keys that have been replaced.
 	sessionRetirement = 30 * time.Second
 )
