@@ -86,44 +86,64 @@ func (pg *Playground) keepIdle() {
 
 // measureIdle does so for one network, until ctx ends.
 func (pg *Playground) measureIdle(ctx context.Context) {
-	var failed retry
-	var known stunclient.Lifetime
+	m := idleMeasurement{pg: pg}
+	wasOpen := false
 	for wait := idleFirst; pause(ctx, wait); {
 		open4, open6 := pg.unfiltered()
-		var pause6 time.Duration
+		switch {
+		case open4:
+			m, wait = idleMeasurement{pg: pg, pause: idleLongest}, idleLook
+		case wasOpen:
+			m, wait = idleMeasurement{pg: pg}, time.Millisecond
+		default:
+			wait = m.step(ctx)
+		}
+		if wasOpen = open4; ctx.Err() != nil {
+			return
+		}
+		pause6 := time.Duration(0)
 		if open6 {
 			pause6 = idleLongest
 		}
-		if open4 {
-			known, wait = stunclient.Lifetime{}, idleLook
-			pg.ep.SetKeepAlive(idleLongest, pause6)
-			continue
-		}
-		next, more := nextIdleWait(known)
-		if !more {
-			known, wait = stunclient.Lifetime{}, idleAgain
-			continue
-		}
-		alive, err := pg.holds(ctx, next)
-		switch {
-		case ctx.Err() != nil:
-			return
-		case errors.Is(err, errNoIdleHelper):
-			wait = idleRetry
-			continue
-		case err != nil:
-			failed.failed(time.Now(), idleRetry, idleRetryMost)
-			wait = failed.wait()
-			continue
-		case alive:
-			known.Min = next
-		default:
-			known.Max = next
-		}
-		failed, wait = retry{}, time.Millisecond
-		pg.ep.SetKeepAlive(idlePause(known), pause6)
-		pg.gather.Found(punch.Findings{Lifetime: known})
+		pg.ep.SetKeepAlive(m.pause, pause6)
 	}
+}
+
+// idleMeasurement is what is known of the NAT of one network, for IPv4.
+type idleMeasurement struct {
+	pg     *Playground
+	known  stunclient.Lifetime
+	pause  time.Duration // that follows from it, or from what was known before it was tested anew; 0: the default
+	again  time.Time     // when it is to be tested anew
+	failed retry
+}
+
+// step does the next test, and returns how long to wait before the one after it.
+func (m *idleMeasurement) step(ctx context.Context) (wait time.Duration) {
+	now := time.Now()
+	next, more := nextIdleWait(m.known)
+	switch {
+	case now.Before(m.again):
+		return idleLook
+	case !more:
+		m.known, m.again = stunclient.Lifetime{}, now.Add(idleAgain)
+		return idleLook
+	}
+	alive, err := m.pg.holds(ctx, next)
+	switch {
+	case errors.Is(err, errNoIdleHelper):
+		return idleRetry
+	case err != nil:
+		m.failed.failed(time.Now(), idleRetry, idleRetryMost)
+		return m.failed.wait()
+	case alive:
+		m.known.Min = next
+	default:
+		m.known.Max = next
+	}
+	m.failed, m.pause = retry{}, idlePause(m.known)
+	m.pg.gather.Found(punch.Findings{Lifetime: m.known})
+	return time.Millisecond
 }
 
 // unfiltered reports whether others reach this node at an address of its own, for IPv4 and IPv6: then there is no NAT and no

@@ -129,7 +129,54 @@ func TestIdleLinks(t *testing.T) {
 	}
 }
 
-// Who is there only to be found out about: a node that was told a pause keeps to it and tests nothing.
+// Nodes that others reach by IPv6 are quiet for long there; who was reached by nobody is not.
+func TestIdleByIPv6(t *testing.T) {
+	inWorld(t, func(t *testing.T, w *world) {
+		six := func() *node {
+			w.places++
+			ip := netip.AddrFrom16([16]byte{0x26, 0, 15: byte(w.places)})
+			n := w.start(w.net.NewHost(fmt.Sprint("six", w.places), w.net.Internet(), w.link, ip), []func(*Config){noMesh})
+			n.addr = netip.AddrPortFrom(ip, 7337).String()
+			return n
+		}
+		a, b, c := six(), six(), six()
+		b.meet(a)
+		c.meet(b)
+		time.Sleep(15 * time.Minute)
+		if n := w.perMinute(time.Hour, a, b); n > 1.8 {
+			t.Errorf("%.2f packets a minute between nodes that others reach", n)
+		}
+		if n := w.perMinute(time.Hour, b, c); n < 4 || n > 4.7 {
+			t.Errorf("%.2f packets a minute where one may be behind a filter", n)
+		}
+	})
+}
+
+// The NAT is tested anew after a day: routers are replaced. The pause stays what it was until something else is known.
+func TestIdleAgain(t *testing.T) {
+	inWorld(t, func(t *testing.T, w *world) {
+		helper := w.idler(0)
+		opened := 0
+		a := w.idler(120*time.Second, func(c *Config) {
+			open := c.SpareSocket
+			c.SpareSocket = func() (stunclient.Socket, error) { opened++; return open() }
+		})
+		a.meet(helper)
+		time.Sleep(20 * time.Hour)
+		if opened != 2 {
+			t.Errorf("%d spare sockets in the first hours, want 2", opened)
+		}
+		time.Sleep(5 * time.Hour)
+		if opened != 4 {
+			t.Errorf("%d spare sockets after a day, want 4", opened)
+		}
+		if n := w.perMinute(time.Hour, a, helper); n > 1.7 {
+			t.Errorf("%.2f packets a minute", n)
+		}
+	})
+}
+
+// A node that was told a pause keeps to it and tests nothing.
 func TestKeepAliveOfOnesOwn(t *testing.T) {
 	inWorld(t, func(t *testing.T, w *world) {
 		helper := w.idler(0)
