@@ -15,30 +15,27 @@ var idleNodes = flag.Int("idle", 8, "nodes of TestIdleCost, each linked to all o
 
 // What a link costs that was used and then has nothing to do: memory, packets, time of the processor.
 func TestIdleCost(t *testing.T) {
-	t.Run("link", func(t *testing.T) { testIdleCost(t, nil, 4.2, func(w *world, l *Link) { w.wantEcho(l) }) })
-	t.Run("NATs known to wait longer", func(t *testing.T) {
-		testIdleCost(t, []func(*Config){func(c *Config) { c.KeepAlive = time.Minute }}, 2.2, func(w *world, l *Link) { w.wantEcho(l) })
+	t.Run("link", func(t *testing.T) { testIdleCost(t, 0, 4.2, func(w *world, l *Link) { w.wantEcho(l) }) })
+	t.Run("NATs found to wait for a minute", func(t *testing.T) {
+		testIdleCost(t, time.Minute, 2.2, func(w *world, l *Link) { w.wantEcho(l) })
 	})
 	t.Run("NATs found to wait for two minutes", func(t *testing.T) { // by package api
-		testIdleCost(t, nil, 1.4, func(w *world, l *Link) {
-			l.ep.SetKeepAlive(103500*time.Millisecond, 0)
-			w.wantEcho(l)
-		})
+		testIdleCost(t, 103500*time.Millisecond, 1.3, func(w *world, l *Link) { w.wantEcho(l) })
 	})
 	t.Run("open stream", func(t *testing.T) {
-		testIdleCost(t, nil, 4.2, func(w *world, l *Link) { w.wantEchoOn(w.open(l, "echo"), []byte("a message")) })
+		testIdleCost(t, 0, 4.2, func(w *world, l *Link) { w.wantEchoOn(w.open(l, "echo"), []byte("a message")) })
 	})
 	t.Run("after a megabyte", func(t *testing.T) {
 		if *idleNodes > 20 {
 			t.Skip("takes long")
 		}
-		testIdleCost(t, nil, 4.2, func(w *world, l *Link) { w.wantEchoOn(w.open(l, "echo"), make([]byte, 1<<20)) })
+		testIdleCost(t, 0, 4.2, func(w *world, l *Link) { w.wantEchoOn(w.open(l, "echo"), make([]byte, 1<<20)) })
 	})
 }
 
 // testIdleCost counts as packets of a link what both ends send, keepalives, their answers and renewals of keys. Two a minute
 // from each end is the least that suits a NAT which forgets 30 s after what came from inside, and then a little more, to be early.
-func testIdleCost(t *testing.T, changes []func(*Config), most float64, use func(w *world, l *Link)) {
+func testIdleCost(t *testing.T, pause time.Duration, most float64, use func(w *world, l *Link)) {
 	quiet := 10 * time.Minute
 	if *idleNodes > 20 {
 		quiet = time.Hour
@@ -46,7 +43,8 @@ func testIdleCost(t *testing.T, changes []func(*Config), most float64, use func(
 	inWorld(t, 40*time.Millisecond, func(w *world) {
 		var nodes []*node
 		for i := range *idleNodes {
-			n := w.node(byte(i+1), changes...)
+			n := w.node(byte(i + 1))
+			n.SetKeepAlive(pause, 0)
 			nodes = append(nodes, n)
 			go func() {
 				for {
