@@ -3,6 +3,7 @@ package api
 import (
 	"fmt"
 	"net/netip"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -156,19 +157,19 @@ func TestIdleByIPv6(t *testing.T) {
 func TestIdleAgain(t *testing.T) {
 	inWorld(t, func(t *testing.T, w *world) {
 		helper := w.idler(0)
-		opened := 0
+		var opened atomic.Int32
 		a := w.idler(120*time.Second, func(c *Config) {
 			open := c.SpareSocket
-			c.SpareSocket = func() (stunclient.Socket, error) { opened++; return open() }
+			c.SpareSocket = func() (stunclient.Socket, error) { opened.Add(1); return open() }
 		})
 		a.meet(helper)
 		time.Sleep(20 * time.Hour)
-		if opened != 2 {
-			t.Errorf("%d spare sockets in the first hours, want 2", opened)
+		if opened.Load() != 2 {
+			t.Errorf("%d spare sockets in the first hours, want 2", opened.Load())
 		}
 		time.Sleep(5 * time.Hour)
-		if opened != 4 {
-			t.Errorf("%d spare sockets after a day, want 4", opened)
+		if opened.Load() != 4 {
+			t.Errorf("%d spare sockets after a day, want 4", opened.Load())
 		}
 		if n := w.perMinute(time.Hour, a, helper); n > 1.7 {
 			t.Errorf("%.2f packets a minute", n)
@@ -180,16 +181,16 @@ func TestIdleAgain(t *testing.T) {
 func TestKeepAliveOfOnesOwn(t *testing.T) {
 	inWorld(t, func(t *testing.T, w *world) {
 		helper := w.idler(0)
-		opened := 0
+		var opened atomic.Int32
 		a := w.idler(120*time.Second, func(c *Config) {
 			c.KeepAlive = 20 * time.Second
 			open := c.SpareSocket
-			c.SpareSocket = func() (stunclient.Socket, error) { opened++; return open() }
+			c.SpareSocket = func() (stunclient.Socket, error) { opened.Add(1); return open() }
 		})
 		a.meet(helper)
 		time.Sleep(10 * time.Minute)
-		if n := w.perMinute(time.Hour, a, helper); n < 5.9 || n > 6.5 || opened > 0 {
-			t.Errorf("%.2f packets a minute, %d spare sockets", n, opened)
+		if n := w.perMinute(time.Hour, a, helper); n < 5.9 || n > 6.5 || opened.Load() > 0 {
+			t.Errorf("%.2f packets a minute, %d spare sockets", n, opened.Load())
 		}
 	})
 }
