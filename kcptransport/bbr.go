@@ -4,7 +4,8 @@ import "time"
 
 // bbr is a controller that models the path, as BBR does (draft-ietf-ccwg-bbr), simplified and tuned for lossy paths:
 // the greatest delivery rate of the last rounds and the least round trip say how much fits into the path. Loss alone
-// changes nothing; loss together with a round trip that grew means that the queue is full.
+// changes nothing; loss together with a round trip that grew means that the queue is full. Unlike BBR it keeps the queue
+// short in milliseconds, whatever the round trip: so do Copa and LEDBAT++.
 type bbr struct {
 	mss   int
 	state bbrState
@@ -12,25 +13,36 @@ type bbr struct {
 	round      int   // counts round trips
 	roundEnd   int64 // the round ends when a segment arrives that was sent when so much was delivered
 	bw         rateFilter
+	loss       float64 // part of what is sent that is lost by chance
 	minRTT     time.Duration
 	minRTTAt   time.Duration
+	lastRTT    time.Duration // least of the round before
 	roundRTT   time.Duration // least of this round
+	roundRate  float64       // greatest of this round
 	roundAcked int
 	roundLost  int
+	raised     int // round trips in a row that were raised
 
 	fullRate   float64 // start-up: the rate that has to be exceeded
 	fullRounds int
-	raised     int // round trips in a row that were raised
 	slowStart  int // window that grows by what arrives
 
 	held    float64 // bytes that may be in flight because timers and batching hold them up
-	phase   int     // of the gain cycle
+	phase   bbrPhase
 	phaseAt time.Duration
-	probed  float64 // the rate before probing showed what it brought
+	level   time.Duration // how long bbrLevel lasts
 
-	markedAt  time.Duration // when a mark last counted
-	drainEnd  time.Duration // when looking for the least round trip ends
-	lastState bbrState
+	head   time.Duration // what probing puts into flight beyond what the path holds
+	probed float64       // the rate before probing showed what it brought; 0 = that is over
+	upAt   time.Duration // when probing began
+	felt   bool          // a queue was seen since then
+
+	calmAt   int     // the round in which a queue was drained last
+	standing int     // cuts in a row that a queue outlasted
+	uncut    float64 // the rate before the first of them
+
+	markedAt time.Duration // when a mark last counted
+	drainEnd time.Duration // when looking for the least round trip ends
 }
 
 type bbrState uint8
@@ -45,8 +57,7 @@ const (
 const (
 	bbrStartGain   = 2.885 // 2/ln 2: the rate doubles each round
 	bbrStartWindow = 2
-	bbrRaised      = 8
-	bbrWindowGain  = 1.25
+	bbrRaised      = 8  // raised round trips in a row that are no chance
 	bbrRounds      = 10 // of which the greatest rate counts
 	bbrInitial     = 32 // segments
 	bbrMinWindow   = 8  // segments
@@ -57,10 +68,8 @@ const (
 	bbrHeldMin     = 64 << 10
 	bbrNear        = 2 * time.Millisecond // where buffers of sockets decide, not of routers
 	bbrBackoff     = 0.85
-	bbrMargin      = 0.99 // of the rate: lets a queue drain that has built up (draft-ietf-ccwg-bbr, BBR.PacingMarginPercent)
+	bbrMaxLoss     = 0.3 // that is taken for chance
 )
-
-var bbrGains = [...]float64{1.25, 0.75, 1, 1, 1, 1, 1, 1}
 
 func newBBR(maxSegment int) *bbr {
 	b := &bbr{mss: maxSegment}
@@ -74,15 +83,7 @@ func (b *bbr) reset(now, rtt time.Duration) {
 
 func (b *bbr) onAck(s ackSample) {
 	if s.rtt > 0 {
-		if b.minRTT == 0 || s.rtt <= b.minRTT+b.minRTT/64 {
-			if b.minRTT == 0 || s.rtt < b.minRTT {
-				b.minRTT = s.rtt
-			}
-			b.minRTTAt = s.now
-		}
-		if b.roundRTT == 0 || s.rtt < b.roundRTT {
-			b.roundRTT = s.rtt
-		}
+		b.onRTT(s)
 	}
 	b.roundAcked += s.acked
 	b.roundLost = max(b.roundLost+s.lost-s.found, 0)
@@ -92,11 +93,32 @@ func (b *bbr) onAck(s ackSample) {
 	ended := s.prior >= b.roundEnd
 	if s.rate > 0 && s.interval >= b.minRTT/2 && (!s.idle || s.rate > b.bw.max()) {
 		b.bw.add(b.round, s.rate)
+		b.roundRate = max(b.roundRate, s.rate)
 	}
 	b.step(s, ended)
 	if ended {
 		b.newRound(s)
 	}
+}
+
+func (b *bbr) onRTT(s ackSample) {
+	if near := min(b.minRTT/8, 2*time.Millisecond); b.minRTT == 0 || s.rtt <= b.minRTT+max(near, b.minRTT/64) {
+		if b.minRTT == 0 || s.rtt < b.minRTT {
+			b.minRTT = s.rtt
+		}
+		b.minRTTAt = s.now
+	}
+	if b.roundRTT == 0 || s.rtt < b.roundRTT {
+		b.roundRTT = s.rtt
+	}
+	limit := b.queueSeen()
+	if b.state == bbrStartup { // where one that others make is not to stop us
+		limit *= 2
+	}
+	if b.raised++; s.rtt <= b.minRTT+limit {
+		b.raised = 0
+	}
+	b.felt = b.felt || b.raised >= bbrRaised
 }
 
 // onMark sends less, as when a queue is full, once a round trip.
@@ -106,8 +128,12 @@ func (b *bbr) onMark(now time.Duration) {
 	}
 	b.markedAt = now
 	b.bw.scale(bbrBackoff)
-	if b.state == bbrStartup {
+	switch {
+	case b.state == bbrStartup:
 		b.state = bbrDrain
+	case b.state == bbrCruise && b.phase == bbrUp:
+		b.probed = 0
+		b.enter(now, bbrDown)
 	}
 }
 
@@ -117,13 +143,29 @@ func (b *bbr) newRound(s ackSample) {
 	} else {
 		b.held = min(b.held+b.held/32, bbrHeldUp)
 	}
+	b.learnLoss()
 	b.round++
 	b.roundEnd = s.delivered
-	b.roundRTT, b.roundAcked, b.roundLost = 0, 0, 0
+	if b.roundRTT > 0 {
+		b.lastRTT = b.roundRTT
+	}
+	b.roundRTT, b.roundAcked, b.roundLost, b.roundRate = 0, 0, 0, 0
 }
 
-// queued reports whether even the least round trip of the round was raised.
-func (b *bbr) queued() bool { return b.roundRTT > b.minRTT+b.minRTT/8+2*time.Millisecond }
+// learnLoss takes what was lost in a round for chance when nobody probed, and no queue was seen, since the one before it.
+func (b *bbr) learnLoss() {
+	sent := b.roundAcked + b.roundLost
+	if sent == 0 || b.state != bbrCruise || b.phase != bbrLevel || b.round < b.calmAt+2 || b.queued() || b.minRTT < bbrNear {
+		return
+	}
+	b.loss += (min(float64(b.roundLost)/float64(sent), bbrMaxLoss) - b.loss) / 8
+}
+
+// queued reports whether even the least round trip of the round shows a queue.
+func (b *bbr) queued() bool { return b.roundRTT > b.minRTT+b.queueSeen() }
+
+// queueSeen is how much longer than the least a round trip is when there is a queue.
+func (b *bbr) queueSeen() time.Duration { return 8*time.Millisecond + b.minRTT/32 }
 
 // queueFull reports whether the round that ends lost something while its round trip had grown.
 func (b *bbr) queueFull() bool {
@@ -139,30 +181,21 @@ func (b *bbr) step(s ackSample, ended bool) {
 		if s.inflight+s.acked >= b.window()/2 { // it was the window that limited us
 			b.slowStart += s.acked
 		}
-		b.watchQueue(s)
-		if ended {
+		if b.raised >= bbrRaised { // the path holds no more
+			b.state = bbrDrain
+		} else if ended {
 			b.checkFull(s)
 		}
 	case bbrCruise:
 		b.cycle(s)
+		if ended && b.phase == bbrLevel {
+			b.watchStanding(s)
+		}
 	}
-	if b.state == bbrDrain && s.inflight <= b.product(1) {
+	if b.state == bbrDrain && s.inflight <= b.drained() {
 		b.enterCruise(s.now)
 	}
 	b.probeRTT(s)
-}
-
-// watchQueue ends start-up when a queue has built up: the path holds no more.
-func (b *bbr) watchQueue(s ackSample) {
-	switch {
-	case s.rtt == 0:
-	case s.rtt < b.minRTT+b.minRTT/4+4*time.Millisecond:
-		b.raised = 0
-	default:
-		if b.raised++; b.raised >= bbrRaised {
-			b.state = bbrDrain
-		}
-	}
 }
 
 // checkFull ends start-up when the rate has not grown by a quarter for three rounds, or for one in which far more was lost
@@ -181,55 +214,6 @@ func (b *bbr) checkFull(s ackSample) {
 	}
 }
 
-func (b *bbr) enterCruise(now time.Duration) {
-	b.state, b.phase, b.phaseAt = bbrCruise, 2, now
-}
-
-// cycle sends a little faster for a round, to see whether there is more, then slower, to drain what that queued. When
-// there was more, and no queue, it does so again at once.
-func (b *bbr) cycle(s ackSample) {
-	past := s.now-b.phaseAt > b.minRTT
-	next := (b.phase + 1) % len(bbrGains)
-	switch b.phase {
-	case 0:
-		b.probed = b.bw.max()
-	case 1:
-		past = past || s.inflight <= b.product(1)
-		if b.bw.max() > b.probed*1.15 && !b.queued() {
-			past, next = true, 0
-		}
-	}
-	if past {
-		b.phase, b.phaseAt = next, s.now
-	}
-}
-
-// probeRTT empties the queue for a moment when the least round trip was not seen for long.
-func (b *bbr) probeRTT(s ackSample) {
-	switch {
-	case b.state == bbrProbeRTT && s.now >= b.drainEnd:
-		b.minRTTAt = s.now
-		b.minRTT = max(b.roundRTTOr(s.rtt), time.Microsecond)
-		b.state = b.lastState
-		if b.state == bbrCruise {
-			b.enterCruise(s.now)
-		}
-	case b.state == bbrCruise && s.now-b.minRTTAt > bbrRTTLife && b.minRTT > 0:
-		b.lastState, b.state = b.state, bbrProbeRTT
-		b.drainEnd = s.now + max(bbrProbeTime, 2*b.minRTT)
-	}
-}
-
-func (b *bbr) roundRTTOr(rtt time.Duration) time.Duration {
-	switch {
-	case b.roundRTT > 0 && (rtt == 0 || b.roundRTT < rtt):
-		return b.roundRTT
-	case rtt > 0:
-		return rtt
-	}
-	return b.minRTT
-}
-
 // product is gain times what the path holds, and what timers hold up.
 func (b *bbr) product(gain float64) int {
 	rate := b.bw.max()
@@ -243,10 +227,12 @@ func (b *bbr) window() int {
 	switch b.state {
 	case bbrStartup:
 		return max(b.product(bbrStartWindow), min(b.product(bbrStartGain), b.slowStart), bbrInitial*b.mss)
+	case bbrDrain:
+		return max(b.drained(), bbrMinWindow*b.mss)
 	case bbrProbeRTT:
-		return max(b.product(0.5), bbrMinWindow*b.mss)
+		return max(b.product(b.emptied()), bbrMinWindow*b.mss)
 	}
-	return max(b.product(bbrWindowGain), bbrMinWindow*b.mss)
+	return max(b.cruiseWindow(), bbrMinWindow*b.mss)
 }
 
 func (b *bbr) delivery() float64 { return b.bw.max() }
@@ -259,7 +245,7 @@ func (b *bbr) rate() float64 {
 	case bbrDrain:
 		rate /= bbrStartGain
 	case bbrCruise:
-		rate *= bbrMargin * bbrGains[b.phase]
+		rate *= b.gain()
 	}
 	return max(rate, b.floor(bbrMinWindow))
 }
@@ -270,47 +256,4 @@ func (b *bbr) floor(segments float64) float64 {
 		return 0
 	}
 	return segments * float64(b.mss) / max(b.minRTT, time.Millisecond).Seconds()
-}
-
-// rateFilter keeps the greatest rate of the last bbrRounds rounds.
-type rateFilter struct {
-	best [3]rateSample // descending in rate, ascending in round
-}
-
-type rateSample struct {
-	rate  float64
-	round int
-}
-
-func (f *rateFilter) max() float64 { return f.best[0].rate }
-
-// add notes a sample, as the windowed maximum of Kathleen Nichols does.
-func (f *rateFilter) add(round int, rate float64) {
-	s := rateSample{rate, round}
-	if rate >= f.best[0].rate || round-f.best[2].round > bbrRounds {
-		f.best = [3]rateSample{s, s, s}
-		return
-	}
-	if rate >= f.best[1].rate {
-		f.best[1], f.best[2] = s, s
-	} else if rate >= f.best[2].rate {
-		f.best[2] = s
-	}
-	switch age := round - f.best[0].round; {
-	case age > bbrRounds:
-		f.best[0], f.best[1], f.best[2] = f.best[1], f.best[2], s
-		if round-f.best[0].round > bbrRounds {
-			f.best[0], f.best[1] = f.best[1], f.best[2]
-		}
-	case f.best[1].round == f.best[0].round && age > bbrRounds/4:
-		f.best[1], f.best[2] = s, s
-	case f.best[2].round == f.best[1].round && age > bbrRounds/2:
-		f.best[2] = s
-	}
-}
-
-func (f *rateFilter) scale(by float64) {
-	for i := range f.best {
-		f.best[i].rate *= by
-	}
 }
