@@ -104,7 +104,9 @@ func (pg *Playground) openCircuit(ctx context.Context, relay *peer, target kcptr
 	}
 	if err != nil {
 		path.Close()
-		pg.noteRefused(target, relay.id, err)
+		if len(route) == 0 { // otherwise it may be the word of somebody behind it, and the relay alone will do
+			pg.noteRefused(target, relay.id, err)
+		}
 		return nil, err
 	}
 	path.Open(wire.Label, wire.RTT, wire.Via)
@@ -257,8 +259,9 @@ func (pg *Playground) noteBarren(target, relay kcptransport.PeerID, d time.Durat
 	defer pg.mu.Unlock()
 	now := time.Now()
 	maps.DeleteFunc(pg.barren, func(_ [2]kcptransport.PeerID, until time.Time) bool { return !now.Before(until) })
-	if len(pg.barren) < maxBarren {
-		pg.barren[[2]kcptransport.PeerID{target, relay}] = now.Add(d)
+	key := [2]kcptransport.PeerID{target, relay}
+	if until := now.Add(d); len(pg.barren) < maxBarren && until.After(pg.barren[key]) {
+		pg.barren[key] = until
 	}
 }
 

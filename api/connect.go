@@ -63,8 +63,10 @@ func (pg *Playground) keepJoining(target string) {
 			return
 		}
 		if err == nil {
-			joined, wait = true, joinRetryFirst
-			pg.waitGone(id)
+			joined = true
+			if since := time.Now(); pg.waitGone(id) && time.Since(since) >= joinRetryMost { // or it may end every link at once
+				wait = joinRetryFirst
+			}
 		} else if !joined {
 			pg.note(kcptransport.PeerID{}, fmt.Errorf("join %s: %w (trying again in %s)", target, err, wait))
 		}
@@ -75,16 +77,28 @@ func (pg *Playground) keepJoining(target string) {
 	}
 }
 
-// waitGone waits until there is no link to a peer.
-func (pg *Playground) waitGone(id kcptransport.PeerID) {
-	if p, err := pg.peer(id); err == nil {
-		<-p.done // also when we are closing
+// waitGone waits until there is no link to a peer, and reports whether there was one.
+func (pg *Playground) waitGone(id kcptransport.PeerID) bool {
+	p, err := pg.peer(id)
+	if err != nil {
+		return false
 	}
+	<-p.done // also when we are closing
+	return true
 }
 
 // reach opens a link by every way there is at once: directly to the addresses,
-// and through peers that can introduce us.
+// and through peers that can introduce us, of which it joins those that the ticket or the peer's record names.
 func (pg *Playground) reach(ctx context.Context, t Ticket) (kcptransport.PeerID, error) {
+	if info := pg.recordOf(t.Peer); info != nil && len(t.Addrs) == 0 && len(t.URLs) == 0 {
+		t.Contact = info.told()
+	}
+	t.Via = append(slices.Clip(t.Via), pg.relaysOf(t.Peer, t.Via)...)
+	return pg.reachBy(ctx, t)
+}
+
+// reachBy does so with the introducers that there are and those of the ticket.
+func (pg *Playground) reachBy(ctx context.Context, t Ticket) (kcptransport.PeerID, error) {
 	if t.Peer == pg.ID() {
 		return t.Peer, errors.New("api: this is our own ticket or ID; join another peer")
 	}
@@ -96,10 +110,6 @@ func (pg *Playground) reach(ctx context.Context, t Ticket) (kcptransport.PeerID,
 	defer wg.Wait()
 	defer cancel()
 
-	if info := pg.recordOf(t.Peer); info != nil && len(t.Addrs) == 0 && len(t.URLs) == 0 {
-		t.Contact = info.told()
-	}
-	t.Via = append(slices.Clip(t.Via), pg.relaysOf(t.Peer, t.Via)...)
 	if !t.Peer.IsZero() && len(t.Addrs) == 0 && len(t.Via) == 0 && len(pg.readyPeers()) == 0 {
 		return t.Peer, fmt.Errorf("api: peer %s: no address is known and there is no common peer to ask: %w to any peer (join one first)", t.Peer.Short(), ErrNotConnected)
 	}
@@ -382,12 +392,14 @@ func (s *signals) askIntroducers(via []Contact) bool {
 }
 
 func (s *signals) joinIntroducer(c Contact) {
-	_, err := s.pg.reach(s.ctx, Ticket{Contact: c})
+	_, err := s.pg.reachBy(s.ctx, Ticket{Contact: c}) // not by those that its record names, and theirs: records may name each other
 	if err == nil {
 		var p *peer
 		if p, err = s.pg.peer(c.Peer); err == nil {
 			s.ask(p)
-			s.relay(p, nil)
+			if info := s.pg.recordOf(p.id); info == nil || info.relay {
+				s.relay(p, nil)
+			}
 			return
 		}
 	}
@@ -406,14 +418,20 @@ func (s *signals) joinIntroducer(c Contact) {
 func (s *signals) ask(p *peer) {
 	s.wg.Go(func() {
 		for wait := askAgainFirst; s.ctx.Err() == nil; wait = min(2*wait, askAgainMost) {
+			began := time.Now()
 			err := s.askOnce(p)
 			if s.ctx.Err() != nil {
 				return
 			}
 			s.failed(p.id, err)
 			var refused *relaymesh.RefusedError
-			if errors.As(err, &refused) && !refused.Temporary() || p.ctx.Err() != nil {
+			switch {
+			case errors.As(err, &refused) && !refused.Temporary(), p.ctx.Err() != nil:
 				return
+			case refused != nil && refused.Code == relaymesh.RefusedRate:
+				wait = askAgainMost
+			case time.Since(began) >= askAgainMost: // it had worked for a while
+				wait = askAgainFirst
 			}
 			pause(s.ctx, wait)
 		}
@@ -521,7 +539,7 @@ func (s *signals) failed(introducer kcptransport.PeerID, err error) {
 func (s *signals) notRelayed(err error) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	if s.ctx.Err() == nil && !errors.Is(err, errSameRelay) { // the end of the call, or another try, is no reason
+	if s.ctx.Err() == nil && !errors.Is(err, errSameRelay) && (s.noRelay == nil || !errors.Is(err, errBarren)) { // the end of the call, or another try, is no reason
 		s.noRelay = err
 	}
 }

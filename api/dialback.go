@@ -74,9 +74,20 @@ func (pg *Playground) reachableAt(ctx context.Context, addr netip.AddrPort) erro
 	if err != nil {
 		return fmt.Errorf("api: address %s: %w", addr, err)
 	}
+	arrived := func() bool {
+		select {
+		case <-came:
+			return true
+		default:
+			return false
+		}
+	}
 	asked := 0
 	err = ErrNoThirdPeer
 	for _, p := range pg.readyPeers() {
+		if arrived() {
+			return nil
+		}
 		if info, ok := p.link.Path(); !ok || !info.Path.Direct() || asked == dialBackHelpers {
 			continue
 		}
@@ -93,6 +104,9 @@ func (pg *Playground) reachableAt(ctx context.Context, addr netip.AddrPort) erro
 	case <-came:
 		return nil
 	case <-ctx.Done():
+		if arrived() {
+			return nil
+		}
 		return fmt.Errorf("%w at %s: %w", errNothingCame, addr, ctx.Err())
 	}
 }
@@ -120,8 +134,6 @@ func (pg *Playground) answerDialBack(m *Message) error {
 	case d.Final:
 		pg.wg.Go(func() { pg.knock(addr, dialBackToken(d.Token)) })
 		return m.Reply(true)
-	case !pg.seenAt(m.From, addr.Addr()):
-		return m.ReplyError(errNotYours)
 	}
 	third, ok := pg.thirdPeer(m.From)
 	if !ok {
@@ -129,7 +141,7 @@ func (pg *Playground) answerDialBack(m *Message) error {
 	}
 	d.Final = true
 	pg.wg.Go(func() {
-		ctx, cancel := context.WithTimeout(pg.ctx, dialBackTimeout/2)
+		ctx, cancel := context.WithTimeout(pg.ctx, dialBackTimeout/dialBackHelpers)
 		defer cancel()
 		if err := pg.request(ctx, third, kindDialBack, d, nil); err != nil {
 			_ = m.ReplyError(errors.New("a third peer did not help")) // so that its silence is not taken for ours
@@ -257,3 +269,6 @@ func (pg *Playground) stillReachable() bool {
 }
 
 func newDialBackLimit() *rate.Limiter { return rate.NewLimiter(dialBackRate, dialBackBurst) }
+
+// newPeerDialBackLimit returns the limit of one peer, so that none uses up what is for all.
+func newPeerDialBackLimit() *rate.Limiter { return rate.NewLimiter(dialBackRate/4., dialBackBurst) }

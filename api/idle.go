@@ -141,6 +141,9 @@ func (m *idleMeasurement) step(ctx context.Context) (wait time.Duration) {
 	default:
 		m.known.Max = next
 	}
+	if ctx.Err() != nil { // it is another network now
+		return idleLook
+	}
 	m.failed, m.pause = retry{}, idlePause(m.known)
 	m.pg.gather.Found(punch.Findings{Lifetime: m.known})
 	return time.Millisecond

@@ -124,7 +124,9 @@ func (p *peer) leaveSurplus(staying []heldCircuit, inUse kcptransport.Path, want
 	p.surplusAt = time.Time{}
 	rtts := map[uint32]time.Duration{} // by label
 	for _, i := range p.link.Paths() {
-		rtts[i.Path.Circuit] = i.RTT
+		if rtts[i.Path.Circuit] = i.RTT; i.State == kcptransport.PathSuspect { // its relay may be gone
+			rtts[i.Path.Circuit] += 2 * time.Hour
+		}
 	}
 	for _, c := range surplusCircuits(staying, inUse.Circuit, rtts, want) {
 		c.wire.Close()

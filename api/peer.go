@@ -11,6 +11,8 @@ import (
 	"sync/atomic"
 	"time"
 
+	"golang.org/x/time/rate"
+
 	"github.com/2xppg/xppg/kcptransport"
 	"github.com/2xppg/xppg/punch"
 )
@@ -70,6 +72,8 @@ type peer struct {
 
 	pingMu sync.Mutex
 	pings  map[uint64]chan struct{}
+
+	dialBackLimit *rate.Limiter // of packets that it has us send
 }
 
 func newPeer(pg *Playground, link *kcptransport.Link) *peer {
@@ -80,6 +84,8 @@ func newPeer(pg *Playground, link *kcptransport.Link) *peer {
 		pathWake:   make(chan struct{}, 1),
 		news:       map[kcptransport.PeerID]bool{},
 		pings:      map[uint64]chan struct{}{},
+
+		dialBackLimit: newPeerDialBackLimit(),
 	}
 	p.ctx, p.stop = context.WithCancel(pg.ctx)
 	p.out = newOutbox(p.id, func(ctx context.Context) (stream, error) { return p.open(ctx, kindMessages) })

@@ -65,7 +65,7 @@ func (pg *Playground) untested() (addrs []netip.AddrPort) {
 func (pg *Playground) toldAddrs() (out []netip.AddrPort) {
 	untested := pg.untested()
 	for _, c := range pg.candidates() {
-		if c.Type != kcptransport.PortMapped || !slices.Contains(untested, c.Addr) {
+		if c.Type != kcptransport.PortMapped || !slices.Contains(untested, c.Addr) || pg.gather.Seen(c.Addr) {
 			out = append(out, c.Addr)
 		}
 	}

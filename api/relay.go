@@ -115,7 +115,9 @@ func (pg *Playground) routesTo(id kcptransport.PeerID, most int) [][]kcptranspor
 		}
 	}
 	relays := pg.knownRelays(func(info *peerInfo) bool { return !used[info.Peer] })
-	relays = slices.DeleteFunc(relays, func(r relaymesh.RelayInfo) bool { return pg.barrenTo(id, r.ID) })
+	for i := range relays { // others may come further by way of it
+		relays[i].Near = relays[i].Near && !pg.barrenTo(id, relays[i].ID)
+	}
 	var reserved []relaymesh.RelayLink
 	if info := pg.recordOf(id); info != nil {
 		reserved = info.relays
@@ -206,7 +208,7 @@ func (pg *Playground) relaysOf(id kcptransport.PeerID, known []Contact) (relays 
 	defer pg.mu.Unlock()
 	for _, l := range info.relays {
 		relay := pg.book.infos[l.Relay]
-		if relay == nil || relay.left || len(relay.Addrs) == 0 || pg.peers[l.Relay] != nil || l.Relay == pg.ID() ||
+		if relay == nil || relay.left || !relay.relay || len(relay.Addrs) == 0 || pg.peers[l.Relay] != nil || l.Relay == pg.ID() ||
 			slices.ContainsFunc(known, func(c Contact) bool { return c.Peer == l.Relay }) {
 			continue
 		}

@@ -1,12 +1,15 @@
 package api
 
 import (
+	"net/netip"
+	"runtime"
 	"slices"
 	"testing"
 	"time"
 
 	"github.com/2xppg/xppg/kcptransport"
 	"github.com/2xppg/xppg/netsim"
+	"github.com/2xppg/xppg/relaymesh"
 )
 
 func relays(c *Config) { c.Relay, c.MaxPeers = RelayOn, -1 }
@@ -236,6 +239,43 @@ func TestRelayAuto(t *testing.T) {
 		h.meet(r)
 		if !r.Relaying() || h.Relaying() {
 			t.Errorf("relaying: %v, and the one that called: %v", r.Relaying(), h.Relaying())
+		}
+	})
+}
+
+// Records of peers that name each other as their relays do not have a node look for one by way of the other for ever.
+func TestRecordsInACircle(t *testing.T) {
+	inWorld(t, func(t *testing.T, w *world) {
+		n := w.public(noMesh)
+		before := runtime.NumGoroutine()
+		ids := []*kcptransport.Identity{testIdentity(101), testIdentity(102), testIdentity(103)}
+		for i, id := range ids {
+			own := ownRecord{addrs: []netip.AddrPort{netip.MustParseAddrPort("20.9.9.9:7337")}, relay: true}
+			for j, o := range ids {
+				if j != i {
+					own.relays = append(own.relays, relaymesh.RelayLink{Relay: o.ID()})
+				}
+			}
+			own.relay = i > 0
+			info, err := makeRecord(id, "test", time.Now(), own, false).check("test", time.Now())
+			if err != nil {
+				t.Fatal(err)
+			}
+			n.mu.Lock()
+			n.book.put(info, time.Now())
+			n.mu.Unlock()
+		}
+		time.AfterFunc(time.Second, func() {
+			if more := runtime.NumGoroutine() - before; more > 50 {
+				t.Errorf("%d more goroutines", more)
+			}
+		})
+		start := time.Now()
+		if _, err := n.Join(w.ctx(2*time.Second), ids[0].ID().String()); err == nil {
+			t.Error("it joined a peer that is not there")
+		}
+		if took := time.Since(start); took > 3*time.Second {
+			t.Errorf("Join returned after %v", took)
 		}
 	})
 }

@@ -267,3 +267,44 @@ func TestControllerBesideReno(t *testing.T) {
 		})
 	}
 }
+
+// A queue so short that no round trip shows it loses what is too much, as chance does. It must not have the sender send more and more.
+func TestControllerShortQueue(t *testing.T) {
+	if raceEnabled {
+		t.Skip("takes long with the race detector")
+	}
+	model := bottleneck(50, 50*time.Millisecond, 0)
+	model.queue = int(model.rate / 8 * 0.002)
+	tellStory(t, model, func(t *testing.T, f *rivals) {
+		f.add()
+		pass(storyWarm)
+		for range 4 {
+			var sent, over int
+			f.p.do(func() { sent, over = f.p.ab.sent, f.p.ab.overflowed })
+			r := f.measure(2 * time.Second)
+			f.p.do(func() { sent, over = f.p.ab.sent-sent, f.p.ab.overflowed-over })
+			t.Logf("%v; %.1f %% do not fit", r, 100*float64(over)/float64(sent))
+			if r.sum() < 0.85 || over*10 > sent {
+				t.Error("want 0.85 of the rate, and at most a tenth that does not fit")
+			}
+		}
+	})
+}
+
+// Chance loss that ends is forgotten, although what is paced on top of it made a queue.
+func TestControllerLossEnds(t *testing.T) {
+	if raceEnabled {
+		t.Skip("takes long with the race detector")
+	}
+	tellStory(t, bottleneck(50, 100*time.Millisecond, 0.2), func(t *testing.T, f *rivals) {
+		f.add()
+		pass(2 * storyWarm)
+		f.change(func(m *simModel) { m.loss = 0 })
+		pass(storyWarm)
+		r := f.measure(3 * time.Second)
+		t.Log(r)
+		if r.sum() < 0.9 || r.wait(0.95) > 20*time.Millisecond {
+			t.Error("want 0.9 of the rate and at most 20 ms in the queue")
+		}
+	})
+}

@@ -108,6 +108,10 @@ func (r *reader) sort(p *inPacket) (taken bool) {
 		r.shaking.push(p)
 		return true
 	case kindAnswer, kindFinish, kindReject, kindCookie:
+		index, _ := receiverIndex(p.bytes())
+		if _, known := r.e.table.lookup(index); !known { // a flood of them is to wake nobody
+			return false
+		}
 		r.shaking.push(p)
 		return true
 	case kindData:

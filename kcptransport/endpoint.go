@@ -22,7 +22,8 @@ type Endpoint struct {
 	cfg        Config
 	local      netip.AddrPort
 	keepAlives keepAlives
-	shownAll   atomic.Int64 // see showAll
+	started    time.Time
+	shownAll   atomic.Int64 // since then, see showAll
 	table      *linkTable
 	circuits   circuitTable
 	shaker     *handshaker
@@ -45,6 +46,7 @@ func Listen(cfg Config) (*Endpoint, error) {
 	}
 	e := &Endpoint{
 		cfg:     cfg,
+		started: time.Now(),
 		table:   newLinkTable(),
 		accepts: make(chan *Link, acceptBacklog),
 		closing: make(chan struct{}),

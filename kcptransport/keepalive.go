@@ -93,8 +93,8 @@ func (t *pathTable) blameMove(now time.Time, old *pathEntry, p Path) {
 // of ours has perhaps forgotten everything, and until the peers have heard from us none of them can reach us. The longer
 // the pauses, the longer that would take.
 func (e *Endpoint) showAll(now time.Time, seen *Link) {
-	last := e.shownAll.Load()
-	if last != 0 && now.Sub(time.Unix(0, last)) < showEvery || !e.shownAll.CompareAndSwap(last, now.UnixNano()) {
+	last, since := e.shownAll.Load(), int64(now.Sub(e.started)) // which a jump of the clock does not change
+	if last != 0 && time.Duration(since-last) < showEvery || !e.shownAll.CompareAndSwap(last, max(since, 1)) {
 		return
 	}
 	for _, l := range e.table.all() {

@@ -110,6 +110,11 @@ func (g *Gatherer) sightings() []sightingBy {
 	return slices.Clone(g.seen)
 }
 
+// Seen reports whether a server or a peer saw us at an address lately.
+func (g *Gatherer) Seen(addr netip.AddrPort) bool {
+	return slices.ContainsFunc(g.sightings(), func(s sightingBy) bool { return s.mapped == addr })
+}
+
 // Candidates returns what is known now, the best first, at most [MaxCandidates]. It may serve as
 // kcptransport.Config.Candidates.
 func (g *Gatherer) Candidates() []kcptransport.Candidate {

@@ -14,9 +14,10 @@ import (
 
 // What one side takes of a channel, whoever is at its other end.
 const (
-	channelBytes    = 16 << 10         // in each direction, headers included
-	channelDuration = 30 * time.Second // from its beginning
-	acceptTimeout   = 5 * time.Second  // for the first frame
+	channelBytes    = 16 << 10               // in each direction, headers included
+	channelDuration = 30 * time.Second       // from its beginning
+	shortPatience   = 500 * time.Millisecond // for that of a request that is refused whatever it is
+	acceptTimeout   = 5 * time.Second        // for the first frame
 )
 
 // ErrChannelFull is returned when a channel has carried all it may in a direction: 16 KiB.

@@ -126,13 +126,18 @@ func (r *Relay) flood(from kcptransport.PeerID) {
 
 func (r *Relay) serve(ctx context.Context, from kcptransport.PeerID, stream Stream) error {
 	r.mu.Lock()
-	banned := r.quota.banned(time.Now(), from)
-	code := r.quota.ask(time.Now(), from)
+	now := time.Now()
+	banned := r.quota.banned(now, from)
+	code := r.quota.ask(now, from)
 	r.mu.Unlock()
 	if banned {
-		return refusal(kcptransport.PeerID{}, code)
+		return refusal(kcptransport.PeerID{}, RefusedRate)
 	}
-	if err := setDeadline(ctx, acceptTimeout, stream); err != nil {
+	patience := acceptTimeout
+	if code != 0 { // it is read only to tell whose request it is
+		patience = shortPatience
+	}
+	if err := setDeadline(ctx, patience, stream); err != nil {
 		return err
 	}
 	frame, err := readFrame(stream, make([]byte, maxFrameBytes))
