@@ -56,6 +56,9 @@ func (p *peer) keepPaths(ctx context.Context) {
 		}
 		next = soonest(next, p.leaveMoving(ok && info.Path.Direct(), now))
 		next = soonest(next, p.leaveSurplus(staying, info.Path, want, now))
+		if len(p.pg.circuitsTo(p.id)) > want { // those that are a relay's word only may turn out to be true without a sign
+			next = soonest(next, surplusGrace)
+		}
 		if ok && !info.Path.Direct() {
 			if punches.at.IsZero() { // the first try began with the link
 				punches.failed(now, punchRetry, punchRetryMost)
