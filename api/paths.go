@@ -98,16 +98,24 @@ func (p *peer) leaveMoving(direct bool, now time.Time) time.Duration {
 		p.moveAt = time.Time{}
 		return 0
 	}
-	if p.moveAt.IsZero() {
-		p.moveAt = now.Add(moveGrace)
-	}
-	if wait := p.moveAt.Sub(now); wait > 0 {
+	if wait := graceLeft(&p.moveAt, moveGrace, now); wait > 0 {
 		return wait
 	}
-	p.moveAt = time.Time{}
 	for _, c := range moving {
 		c.wire.Close()
 	}
+	return 0
+}
+
+// graceLeft returns how long it is until end, which is a grace after the first call. 0: it is over, and the next call begins anew.
+func graceLeft(end *time.Time, grace time.Duration, now time.Time) time.Duration {
+	if end.IsZero() {
+		*end = now.Add(grace)
+	}
+	if wait := end.Sub(now); wait > 0 {
+		return wait
+	}
+	*end = time.Time{}
 	return 0
 }
 
@@ -118,13 +126,9 @@ func (p *peer) leaveSurplus(staying []heldCircuit, inUse kcptransport.Path, want
 		p.surplusAt = time.Time{}
 		return 0
 	}
-	if p.surplusAt.IsZero() {
-		p.surplusAt = now.Add(surplusGrace)
-	}
-	if wait := p.surplusAt.Sub(now); wait > 0 {
+	if wait := graceLeft(&p.surplusAt, surplusGrace, now); wait > 0 {
 		return wait
 	}
-	p.surplusAt = time.Time{}
 	rtts := map[uint32]time.Duration{} // by label
 	for _, i := range p.link.Paths() {
 		if rtts[i.Path.Circuit] = i.RTT; i.State == kcptransport.PathSuspect { // its relay may be gone
