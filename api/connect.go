@@ -138,7 +138,7 @@ func (pg *Playground) reachBy(ctx context.Context, t Ticket) (kcptransport.PeerI
 		}
 		return p.id, fmt.Errorf("api: peer %s: no path: %w", p.id.Short(), link.Err())
 	case <-ctx.Done():
-		return p.id, fmt.Errorf("api: peer %s was introduced, but no path is found yet, neither direct (trying %s) nor by way of a relay (%w): %w",
+		return p.id, fmt.Errorf("api: peer %s was introduced, but no direct path is found yet (trying %s), and none by way of a relay (%w): %w",
 			p.id.Short(), listAddrs(link.RemoteCandidates()), sig.whyNotRelayed(), ctx.Err())
 	}
 }
@@ -344,7 +344,10 @@ type signals struct {
 	noRelay error // why the latest circuit did not come about
 }
 
-var errNoRelay = errors.New("no relay is known that has a link to it")
+var (
+	errNoRelay    = errors.New("no relay is known that has a link to it")
+	errNoneRelays = errors.New("no common peer relays")
+)
 
 func newSignals(ctx context.Context, pg *Playground, wg *sync.WaitGroup, target kcptransport.PeerID) *signals {
 	s := &signals{pg: pg, ctx: ctx, wg: wg, target: target, hopeless: make(chan struct{}), errs: map[kcptransport.PeerID]error{}}
@@ -539,9 +542,14 @@ func (s *signals) failed(introducer kcptransport.PeerID, err error) {
 func (s *signals) notRelayed(err error) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	if s.ctx.Err() == nil && !errors.Is(err, errSameRelay) && (s.noRelay == nil || !errors.Is(err, errBarren)) { // the end of the call, or another try, is no reason
-		s.noRelay = err
+	var reset *kcptransport.ResetError
+	switch {
+	case s.ctx.Err() != nil, errors.Is(err, errSameRelay), s.noRelay != nil && errors.Is(err, errBarren):
+		return // the end of the call, or another try, is no reason
+	case errors.As(err, &reset) && reset.Remote && reset.Code == codeUnknownKind:
+		err = errNoneRelays
 	}
+	s.noRelay = err
 }
 
 func (s *signals) whyNotRelayed() error {

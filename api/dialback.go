@@ -46,8 +46,8 @@ type dialBack struct {
 	Final bool   `cbor:"2,keyasint,omitempty"`
 }
 
-// reachableAt reports whether others can reach us at an address: a third peer, to which we have no link and never sent
-// anything, has sent a packet there that came. The error tells why that is not known, or that nothing came within 4 seconds.
+// reachableAt reports whether others can reach us at an address: a third peer, of which no link goes to that address, has sent a
+// packet there that came. The error tells why that is not known, or that nothing came within 4 seconds.
 func (pg *Playground) reachableAt(ctx context.Context, addr netip.AddrPort) error {
 	ctx, cancel := context.WithTimeout(ctx, dialBackTimeout)
 	defer cancel()
@@ -131,6 +131,8 @@ func (pg *Playground) answerDialBack(m *Message) error {
 	switch {
 	case err != nil:
 		return m.ReplyError(err)
+	case d.Final && pg.sendsTo(addr):
+		return m.ReplyError(errors.New("packets of a link go there already"))
 	case d.Final:
 		pg.wg.Go(func() { pg.knock(addr, dialBackToken(d.Token)) })
 		return m.Reply(true)
@@ -163,8 +165,9 @@ func (pg *Playground) seenAt(id kcptransport.PeerID, ip netip.Addr) bool {
 	})
 }
 
-// thirdPeer returns a connected peer that has no link to another one, as far as the records tell.
-func (pg *Playground) thirdPeer(id kcptransport.PeerID) (kcptransport.PeerID, bool) {
+// thirdPeer returns a connected peer that has no link to another one, as far as the records tell, or else any: it knows itself whether
+// it has sent to the address before.
+func (pg *Playground) thirdPeer(id kcptransport.PeerID) (third kcptransport.PeerID, ok bool) {
 	pg.mu.Lock()
 	var known []kcptransport.PeerID
 	if info := pg.book.infos[id]; info != nil {
@@ -172,15 +175,28 @@ func (pg *Playground) thirdPeer(id kcptransport.PeerID) (kcptransport.PeerID, bo
 	}
 	pg.mu.Unlock()
 	for _, p := range pg.readyPeers() {
+		if path, direct := p.link.Path(); p.id == id || !direct || !path.Path.Direct() {
+			continue
+		}
 		pg.mu.Lock()
 		info := pg.book.infos[p.id]
 		linked := slices.Contains(known, p.id) || info != nil && slices.Contains(info.neighbours, id)
 		pg.mu.Unlock()
-		if path, ok := p.link.Path(); p.id != id && !linked && ok && path.Path.Direct() {
+		if !linked {
 			return p.id, true
 		}
+		if !ok {
+			third, ok = p.id, true
+		}
 	}
-	return kcptransport.PeerID{}, false
+	return third, ok
+}
+
+// sendsTo reports whether a link of ours has a path to an address: what we send there gets in because it was let in before.
+func (pg *Playground) sendsTo(addr netip.AddrPort) bool {
+	return slices.ContainsFunc(pg.readyPeers(), func(p *peer) bool {
+		return slices.ContainsFunc(p.link.Paths(), func(i kcptransport.PathInfo) bool { return i.Path.Addr == addr })
+	})
 }
 
 // knock sends a few STUN requests with a given transaction ID (RFC 8489 section 5).

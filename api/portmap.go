@@ -91,7 +91,7 @@ func (pg *Playground) seenOutside() (out []netip.Addr) {
 	return out
 }
 
-const mappingTest = 6 * time.Second // for a third peer to test a mapping, before it is reported as untested
+const mappingTest = 10 * time.Second // for a third peer to test a mapping, before it is reported as untested
 
 // portMappingStatus returns what is known of port mapping, once every protocol was asked and, if there are peers that might
 // have it done, somebody tried the mapping.
