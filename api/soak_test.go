@@ -35,9 +35,8 @@ type soak struct {
 	moves  int
 	asked  int
 
-	mu     sync.Mutex
-	worst  time.Duration
-	failed []string
+	mu    sync.Mutex
+	worst time.Duration
 }
 
 // soakFault is a bad thing that happens to a node, and is over when it returns. From then on the node can be connected.
@@ -137,7 +136,7 @@ func (s *soak) check(after string, pairs [][2]*node) {
 			defer s.mu.Unlock()
 			s.worst = max(s.worst, took)
 			if err != nil {
-				s.failed = append(s.failed, fmt.Sprintf("%v, %s: %s to %s: %v in %v", start.Sub(epoch), after, p[0].ID().Short(), p[1].ID().Short(), err, took))
+				s.t.Errorf("%v, %s: %s to %s: %v in %v", start.Sub(epoch), after, p[0].ID().Short(), p[1].ID().Short(), err, took)
 			}
 		})
 	}
@@ -181,9 +180,6 @@ func TestSoak(t *testing.T) {
 		}
 		s.checkAll("at the end")
 		t.Logf("%d pairs asked, the slowest took %v", s.asked, s.worst)
-		for _, f := range s.failed {
-			t.Error(f)
-		}
 		wantNoGrowth(t, "KiB of heap", heaps)
 		wantNoGrowth(t, "goroutines", routines)
 	})
