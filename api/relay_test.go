@@ -261,9 +261,9 @@ func TestRecordsInACircle(t *testing.T) {
 			if err != nil {
 				t.Fatal(err)
 			}
-			n.mu.Lock()
+			n.Playground.mu.Lock() // the node has one of its own
 			n.book.put(info, time.Now())
-			n.mu.Unlock()
+			n.Playground.mu.Unlock()
 		}
 		time.AfterFunc(time.Second, func() {
 			if more := runtime.NumGoroutine() - before; more > 50 {
