@@ -1,9 +1,11 @@
 package main
 
 import (
+	"cmp"
 	"encoding/json"
 	"fmt"
 	"io"
+	"math"
 	"slices"
 	"text/tabwriter"
 )
@@ -23,17 +25,26 @@ type row struct {
 	runs      []result
 }
 
-// values returns what all runs found for the i-th figure, in order.
-func (r *row) values(i int) []float64 {
-	v := make([]float64, len(r.runs))
-	for j, run := range r.runs {
-		v[j] = run[i].value
+// figures returns the result of a run that lacks nothing: the last ones are left out where no processor time was seen.
+func (r *row) figures() result {
+	return slices.MaxFunc(r.runs, func(a, b result) int { return cmp.Compare(len(a), len(b)) })
+}
+
+// values returns what the runs that have an i-th figure found for it, in order.
+func (r *row) values(i int) (v []float64) {
+	for _, run := range r.runs {
+		if i < len(run) {
+			v = append(v, run[i].value)
+		}
 	}
 	return v
 }
 
-// median is the middle value, the mean of the two in the middle when there is none.
+// median is the middle value, the mean of the two in the middle when there is none. Of nothing it is not a number.
 func median(values []float64) float64 {
+	if len(values) == 0 {
+		return math.NaN()
+	}
 	v := slices.Sorted(slices.Values(values))
 	return (v[(len(v)-1)/2] + v[len(v)/2]) / 2
 }
@@ -43,13 +54,13 @@ func printTable(w io.Writer, b benchmark, rows []*row) error {
 	fmt.Fprintf(w, "\n%s\n", b.title)
 	tw := tabwriter.NewWriter(w, 0, 0, 2, ' ', tabwriter.AlignRight)
 	fmt.Fprint(tw, "\t")
-	for _, f := range rows[0].runs[0] {
+	for _, f := range rows[0].figures() {
 		fmt.Fprintf(tw, "%s\tratio\t", f.unit)
 	}
 	fmt.Fprintln(tw)
 	for _, r := range rows {
 		fmt.Fprintf(tw, "%s\t", r.contender)
-		for i := range r.runs[0] {
+		for i := range r.figures() {
 			m := median(r.values(i))
 			fmt.Fprintf(tw, "%s\t%.2f\t", number(m), m/median(rows[0].values(i)))
 		}
@@ -74,7 +85,7 @@ func number(v float64) string {
 func printJSON(w io.Writer, b benchmark, rows []*row) error {
 	enc := json.NewEncoder(w)
 	for _, r := range rows {
-		for i, f := range r.runs[0] {
+		for i, f := range r.figures() {
 			line := struct {
 				Bench     string    `json:"bench"`
 				Contender string    `json:"contender"`
