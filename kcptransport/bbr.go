@@ -68,7 +68,6 @@ const (
 	bbrHeldMin     = 64 << 10
 	bbrNear        = 2 * time.Millisecond // where buffers of sockets decide, not of routers
 	bbrBackoff     = 0.85
-	bbrLossRound   = 20   // segments of a round, from which on what it lost says something
 	bbrMaxLoss     = 0.05 // that is taken for chance: what is paced on top of it, a queue too short to be seen may have lost
 )
 
@@ -153,16 +152,16 @@ func (b *bbr) newRound(s ackSample) {
 	b.roundRTT, b.roundAcked, b.roundLost, b.roundRate = 0, 0, 0, 0
 }
 
-// learnLoss takes what was lost in a round for chance when nobody probed, and no queue was seen, since the one before it. That less
-// is lost than was thought is believed at any time: what is paced on top may itself be the queue that is seen.
+// learnLoss takes what was lost in a round for chance when nobody probed, and no queue was seen, since the one before it. With a
+// queue that less is lost than was thought is believed: what is paced on top may itself be that queue.
 func (b *bbr) learnLoss() {
 	sent := b.roundAcked + b.roundLost
-	if sent < bbrLossRound*b.mss {
+	if sent == 0 {
 		return
 	}
 	loss := min(float64(b.roundLost)/float64(sent), bbrMaxLoss)
 	calm := b.state == bbrCruise && b.phase == bbrLevel && b.round >= b.calmAt+2 && b.roundRTT > 0 && !b.queued() && b.minRTT >= bbrNear
-	if calm || loss < b.loss {
+	if calm || b.queued() && loss < b.loss {
 		b.loss += (loss - b.loss) / 8
 	}
 }
