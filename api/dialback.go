@@ -275,8 +275,8 @@ func (pg *Playground) ownPublicAddrs() []netip.Addr {
 }
 
 // stillReachable reports whether a node that others have reached need not doubt it after a change of the network: it was
-// reached at addresses of its own, and has them still. There may be nobody who could prove it anew: whoever has a link to us
-// cannot.
+// reached at addresses of its own, and has them still. There may be nobody who could prove it anew: whoever has a link to that
+// address cannot.
 func (pg *Playground) stillReachable() bool {
 	addrs := pg.ownPublicAddrs()
 	pg.mu.Lock()
