@@ -64,7 +64,7 @@ type Playground struct {
 	reachedAt []netip.Addr                // public addresses of our own when others last reached us
 	reachedBy [2]bool                     // since they are those: by IPv4, by IPv6
 	twoAddrs  []netip.AddrPort            // STUN servers that take part in behaviour discovery, as they say
-	troubles  map[*kcptransport.Link]bool // whose peers are looked for: see meetAgain
+	troubles  map[*kcptransport.Link]bool // whose peers are looked for, and whether they are still silent: see meetAgain
 
 	dialBacks map[dialBackToken]chan struct{} // tests of reachability that go on
 

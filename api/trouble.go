@@ -36,39 +36,67 @@ func (pg *Playground) trouble(link *kcptransport.Link) {
 // meetAgain helps a link whose peer has fallen silent: perhaps both sides have
 // moved, and neither knows where the other one is. Common peers carry a
 // handshake, in which the two tell each other; then both punch: see mend.
+// It goes on for as long as it is called again.
 func (pg *Playground) meetAgain(link *kcptransport.Link) {
-	if p := pg.peerOf(link); p == nil || p.mending.Load() {
+	if !pg.beginTrouble(link) {
 		return
+	}
+	for {
+		met := pg.meetOnce(link)
+		if pg.endTrouble(link, met) {
+			return
+		}
+	}
+}
+
+// beginTrouble reports whether to look for the peer of a link. When somebody does so, that one learns that it is still silent.
+func (pg *Playground) beginTrouble(link *kcptransport.Link) bool {
+	if p := pg.peerOf(link); p == nil || p.mending.Load() {
+		return false
 	}
 	pg.mu.Lock()
-	busy := pg.troubles[link] || len(pg.troubles) == maxTroubles
-	if !busy {
+	defer pg.mu.Unlock()
+	if _, busy := pg.troubles[link]; busy {
 		pg.troubles[link] = true
+		return false
 	}
-	pg.mu.Unlock()
-	if busy { // it is called again while the trouble lasts
-		return
+	if len(pg.troubles) == maxTroubles { // the link asks again while it lasts
+		return false
 	}
-	defer func() {
-		pg.mu.Lock()
-		delete(pg.troubles, link)
-		pg.mu.Unlock()
-	}()
+	pg.troubles[link] = false
+	return true
+}
+
+// endTrouble ends looking for the peer of a link, and reports false when that is to go on.
+func (pg *Playground) endTrouble(link *kcptransport.Link, met bool) bool {
+	pg.mu.Lock()
+	defer pg.mu.Unlock()
+	p := pg.peers[link.Peer()]
+	if pg.troubles[link] && !met && p != nil && p.link == link && pg.ctx.Err() == nil {
+		pg.troubles[link] = false
+		return false
+	}
+	delete(pg.troubles, link)
+	return true
+}
+
+// meetOnce reports whether the peer was met.
+func (pg *Playground) meetOnce(link *kcptransport.Link) bool {
 	ctx, cancel := context.WithTimeout(pg.ctx, troubleTimeout)
 	var wg sync.WaitGroup
 	defer wg.Wait()
 	defer cancel()
 	sig := newSignals(ctx, pg, &wg, link.Peer())
 	if !sig.askIntroducers(nil) {
-		return
+		return false
 	}
 	select {
 	case <-sig.opened.Done():
 	case <-link.Done():
-		return
+		return false
 	}
 	if _, err := pg.ep.Dial(ctx, kcptransport.Dial{Peer: link.Peer(), Signal: sig}); err != nil {
-		return // the link asks again while it lasts
+		return false
 	}
 	linger := time.NewTimer(troubleLinger)
 	defer linger.Stop()
@@ -77,6 +105,7 @@ func (pg *Playground) meetAgain(link *kcptransport.Link) {
 	case <-link.Done():
 	case <-ctx.Done():
 	}
+	return true
 }
 
 // met has a link whose path has failed punch, at the time when its peer does.

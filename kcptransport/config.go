@@ -45,8 +45,8 @@ type Config struct {
 	Forwarder Forwarder
 
 	// OnTrouble is called, on a goroutine of its own, when a peer has not been heard for half a second, or four round trips,
-	// although it was asked, or for a little more than a round trip after [Endpoint.NetworkChanged]; again after pauses that
-	// double up to 8 s, until it is heard. Perhaps both sides have moved at once, and neither can tell the other: Dial with
+	// although it was asked, or for a little more than a round trip after [Endpoint.NetworkChanged], and when the last path to it
+	// has ended; again after pauses that double up to 8 s, until it is heard. Perhaps both sides have moved at once, and neither can tell the other: Dial with
 	// a Signal has them meet again. Default: the link keeps asking where it knows to ask.
 	OnTrouble func(*Link)
 

@@ -43,6 +43,7 @@ type linkView struct {
 	signalRTT  time.Duration
 	initiator  bool
 	known      bool // a handshake was done
+	lost       bool // no path is in use, though one was
 }
 
 // learn shows what a handshake told, so that it is there when Dial or Accept return the link.
@@ -148,10 +149,12 @@ func (l *Link) Path() (PathInfo, bool) {
 }
 
 // needsMeeting reports whether the two sides should tell each other anew where they are: the path in use fails and there is
-// none that works, or there are only relayed ones.
+// none that works, or it has ended, or there are only relayed ones.
 func (l *Link) needsMeeting() bool {
-	info, ok := l.Path()
-	return ok && (info.State == PathSuspect || !info.Path.Direct())
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	info, ok := l.view.inUse()
+	return l.view.lost || ok && (info.State == PathSuspect || !info.Path.Direct())
 }
 
 func (v *linkView) inUse() (PathInfo, bool) {

@@ -231,15 +231,19 @@ func (k *linkLoop) countLosses() muxStats {
 	return m
 }
 
-// troubleAt returns when a peer that is silent becomes a trouble that others should know of; zero: it is not silent.
+// troubleAt returns when a peer that is silent, or to whom the last path has ended, becomes a trouble that others should know of;
+// zero: there is none.
 func (k *linkLoop) troubleAt() time.Time {
-	if k.ep.cfg.OnTrouble == nil || k.paths.inUse == nil || k.paths.askedAt.IsZero() {
+	lost := !k.paths.lostAt.IsZero() && k.quietUntil.IsZero()
+	if k.ep.cfg.OnTrouble == nil || !lost && (k.paths.inUse == nil || k.paths.askedAt.IsZero()) {
 		return time.Time{}
 	}
 	first := max(firstTrouble, 4*k.paths.rtt())
 	switch {
 	case k.troubles > 0:
 		return k.troubledAt.Add(min(first<<min(k.troubles-1, 16), troublePause))
+	case lost:
+		return k.paths.lostAt
 	case k.networked.After(k.paths.heardAt): // then silence has a likely reason
 		return k.networked.Add(k.paths.rtt()*5/4 + suspectGrace)
 	}
@@ -655,7 +659,7 @@ func (k *linkLoop) publish(now time.Time) {
 	}
 	k.paths.dirty = false
 	l.hop.show(k.paths)
-	l.view.paths = k.paths.infos()
+	l.view.paths, l.view.lost = k.paths.infos(), !k.paths.lostAt.IsZero()
 	l.view.candidates, l.view.signalRTT = k.candidates, k.signalRTT
 	if s := k.sessions.best(); s != nil {
 		l.view.initiator = s.initiator

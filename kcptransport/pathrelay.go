@@ -59,7 +59,9 @@ func (t *pathTable) closed(now time.Time, p Path) {
 func (t *pathTable) lose(now time.Time) {
 	t.inUse = nil
 	t.forgetAsking()
-	t.choose(now)
+	if t.choose(now); t.inUse == nil {
+		t.lostAt = now
+	}
 }
 
 // forgetFailing takes the direct paths out on which an answer is missing, and goes over to a circuit.

@@ -57,6 +57,7 @@ type pathTable struct {
 	again     time.Time // when to choose anew
 	doubted   time.Time // when suspectSilence last had a reason
 	changes   uint64    // of inUse
+	lostAt    time.Time // since when no path is in use, though one was; zero: it is not so
 	dirty     bool      // something that PathInfo tells has changed
 	elsewhere bool      // the peer sees us at another address than before
 	acked     bool      // the packet that is handed to heard next acknowledges data

@@ -202,7 +202,7 @@ func (t *pathTable) choose(now time.Time) {
 
 // use takes a path into use.
 func (t *pathTable) use(now time.Time, e *pathEntry) {
-	t.inUse, t.since = e, now
+	t.inUse, t.since, t.lostAt = e, now, time.Time{}
 	t.changes++
 	t.dirty = true
 }
