@@ -400,7 +400,7 @@ func (s *signals) joinIntroducer(c Contact) {
 		var p *peer
 		if p, err = s.pg.peer(c.Peer); err == nil {
 			s.ask(p)
-			if info := s.pg.recordOf(p.id); info == nil || info.relay {
+			if s.pg.mayRelay(p.id) {
 				s.relay(p, nil)
 			}
 			return
@@ -499,7 +499,7 @@ func (s *signals) relays() {
 		begins[p.id] = true
 	}
 	for _, p := range s.pg.introducersOf(s.target) {
-		if info := s.pg.recordOf(p.id); !begins[p.id] && (info == nil || info.relay) {
+		if !begins[p.id] && s.pg.mayRelay(p.id) {
 			s.relay(p, nil)
 		}
 	}

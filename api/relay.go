@@ -125,6 +125,12 @@ func (pg *Playground) routesTo(id kcptransport.PeerID, most int) [][]kcptranspor
 	return relaymesh.Routes(pg.ID(), id, relays, reserved, most)
 }
 
+// mayRelay reports whether a peer relays, as far as is known: who has told nothing of itself yet may.
+func (pg *Playground) mayRelay(id kcptransport.PeerID) bool {
+	info := pg.recordOf(id)
+	return info == nil || info.relay
+}
+
 // relayTo sets up one more circuit to a peer, by the best of the ways that no circuit to it uses yet.
 func (pg *Playground) relayTo(ctx context.Context, id kcptransport.PeerID) (*kcptransport.Circuit, error) {
 	err := errNoRelay

@@ -219,6 +219,7 @@ func (h *handshaker) stepDials(now time.Time) {
 			for _, r := range d.requests {
 				r.result <- dialResult{err: d.failure(now, r, nil)}
 			}
+			h.leaves(now, d)
 			h.dropDial(d)
 			continue
 		}
@@ -393,6 +394,7 @@ func (h *handshaker) cancel(now time.Time, m cancelRequest) {
 		}
 		m.request.result <- dialResult{err: d.failure(now, m.request, m.cause)}
 		if d.requests = slices.Delete(d.requests, i, i+1); len(d.requests) == 0 {
+			h.leaves(now, d)
 			h.dropDial(d)
 		}
 		return

@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"io"
 	"net/netip"
+	"slices"
 	"sync"
 	"time"
 
@@ -32,7 +33,8 @@ type handshaker struct {
 	boot    uint32
 	number  uint32 // of the newest linkID
 
-	dials   []*dial // in the order they began
+	dials   []*dial    // in the order they began
+	left    []leftName // of dials that were given up, oldest first
 	pending responders
 	answers *rate.Limiter
 	rejects *rate.Limiter
@@ -239,7 +241,37 @@ func (h *handshaker) nameFor(now time.Time, peer PeerID, theirs *remoteID) linkN
 	if r := h.pending.byPeer(peer, theirs); r != nil && !h.hasEnded(peer, r.local) {
 		return r.local
 	}
+	for _, n := range h.left {
+		if n.peer == peer && now.Before(n.until) {
+			return n.local
+		}
+	}
 	return h.newName()
+}
+
+// leftName is what a link would have been called that a dial did not bring about. The peer may have heard the name, and is not to take
+// the next dial for one of another link: it may have begun a handshake itself, that becomes the same link.
+type leftName struct {
+	peer  PeerID
+	local linkName
+	until time.Time
+}
+
+const (
+	leftNameTime = pendingExpiry + guessTime
+	maxLeftNames = 64
+)
+
+// leaves notes the name of a dial that is given up.
+func (h *handshaker) leaves(now time.Time, d *dial) {
+	if d.peer.IsZero() || d.local.of != nil {
+		return
+	}
+	h.left = slices.DeleteFunc(h.left, func(n leftName) bool { return n.peer == d.peer || !now.Before(n.until) })
+	if len(h.left) == maxLeftNames {
+		h.left = slices.Delete(h.left, 0, 1)
+	}
+	h.left = append(h.left, leftName{d.peer, d.local, now.Add(leftNameTime)})
 }
 
 func (h *handshaker) newName() linkName {
@@ -255,6 +287,7 @@ func (h *handshaker) hasEnded(peer PeerID, name linkName) bool {
 
 // named records that there is a link now in whose name other handshakes may be under way.
 func (h *handshaker) named(l *Link) {
+	h.left = slices.DeleteFunc(h.left, func(n leftName) bool { return n.local.linkID == l.local })
 	for _, d := range h.dials {
 		if d.local.linkID == l.local {
 			d.local.of = l
