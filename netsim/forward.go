@@ -180,6 +180,7 @@ var (
 	errNoForwards = errors.New("netsim: the router has no room for another port forwarding")
 	errNoAddress  = errors.New("netsim: the router has no address outside")
 	errTaken      = errors.New("netsim: somebody else has the port")
+	errOtherPort  = errors.New("netsim: what is not translated keeps its port")
 )
 
 // forwardPort makes a forwarding from a port outside to an address inside, or makes the
@@ -191,8 +192,11 @@ func (r *Router) forwardPort(at int64, tcp bool, port uint16, any bool, f forwar
 	if !home.IsValid() {
 		return netip.AddrPort{}, errNoAddress
 	}
-	if !r.translates(f.inside.Addr()) {
-		port = f.inside.Port() // a firewall has no other one to give
+	if !r.translates(f.inside.Addr()) { // a firewall has no other port to give
+		if !any && port != f.inside.Port() {
+			return netip.AddrPort{}, errOtherPort
+		}
+		port = f.inside.Port()
 	}
 	outside := netip.AddrPortFrom(home, port)
 	if any {

@@ -44,7 +44,7 @@ func (w *gatewayWorld) request(to string, b []byte) []byte {
 	if err != nil {
 		return nil
 	}
-	if from.Addr() != addr("192.168.1.1") {
+	if from != addrPort(to) && from.Addr() != addr("192.168.1.1") {
 		w.t.Errorf("an answer from %v", from)
 	}
 	return a[:n]

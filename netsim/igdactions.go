@@ -58,6 +58,8 @@ func (g *gateway) addPortMapping(at int64, a action, any bool) ([]argument, int)
 	switch {
 	case errors.Is(err, errTaken):
 		return nil, upnpConflict
+	case errors.Is(err, errOtherPort):
+		return nil, upnpSamePorts
 	case errors.Is(err, errNoForwards):
 		return nil, upnpNoPorts
 	case err != nil:

@@ -20,6 +20,7 @@ const (
 	upnpRefused       = 606
 	upnpNoSuchEntry   = 714
 	upnpConflict      = 718
+	upnpSamePorts     = 724 // the port outside has to be the one inside
 	upnpPermanentOnly = 725
 	upnpNoPorts       = 728
 )

@@ -31,6 +31,7 @@ func (g *gateway) answerMapping(from netip.AddrPort, b []byte) (reply []byte) {
 	}
 	g.atRouter(func(at int64) {
 		switch {
+		case b[0] == pmpVersion && from.Addr().Is6(): // RFC 6886 knows IPv4 alone
 		case b[0] == pmpVersion && g.NATPMP:
 			reply = g.answerPMP(at, from.Addr(), b)
 		case g.PCP:

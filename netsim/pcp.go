@@ -90,11 +90,17 @@ func (g *gateway) pcpMap(at int64, client netip.Addr, b []byte, lifetime uint32)
 		g.unforward(at, tcp, inside)
 		return 0, 0
 	}
+	// RFC 6887 section 13.2: "if the PCP server is unable to map both the suggested external port and suggested external
+	// address, the PCP server should not create a mapping."
+	// https://www.rfc-editor.org/rfc/rfc6887#section-13.2
+	if suggested := netip.AddrFrom16([16]byte(b[20:])).Unmap(); exact && !suggested.IsUnspecified() && suggested != g.external(client) {
+		return pcpNotThatPort, 0
+	}
 	outside, lifetime, err := g.forward(at, tcp, wanted, !exact, forward{inside: inside, nonce: nonce}, lifetime)
 	switch {
 	case errors.Is(err, errNoAddress):
 		return pcpNoNetwork, 0
-	case errors.Is(err, errTaken):
+	case errors.Is(err, errTaken), errors.Is(err, errOtherPort):
 		return pcpNotThatPort, 0
 	case err != nil:
 		return pcpNoRoom, 0
