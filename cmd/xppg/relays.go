@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/spf13/cobra"
@@ -62,8 +63,8 @@ func (a *app) relaysCommand() *cobra.Command {
 		Use:   "relays",
 		Short: "List the relays that a room knows, with round trip, load and age",
 		Long: `List the relays that a room knows: the round trip to each, how much of what it can do
-it does and to how many peers it has links, as it says itself, and how old that is. Name a node of the room with
---join. Exit code 1 means that no relay is known.
+it does and to how many peers it has links, as it says itself, and how old that is. Name nodes of the room with
+--join: one that answers is enough. Exit code 1 means that no relay is known.
 
 A relay that is connected is asked for its load: which share of its bandwidth limit was in use during the last
 half minute, and of the circuits that it takes, in steps of 5 %. Of others the load is that of their records, in
@@ -102,7 +103,11 @@ func (a *app) runRelays(ctx context.Context, timeout time.Duration) error {
 	defer a.stop(pg)
 	ctx, cancel := context.WithTimeout(ctx, timeout)
 	defer cancel()
-	if _, err := pg.Join(ctx, a.join[0]); err != nil {
+	join := func(ctx context.Context, target string) error {
+		_, err := pg.Join(ctx, target)
+		return err
+	}
+	if err := joinAny(ctx, a.join, join); err != nil {
 		return err
 	}
 	list := waitRelays(ctx, pg)
@@ -114,6 +119,31 @@ func (a *app) runRelays(ctx context.Context, timeout time.Duration) error {
 		a.showRelay(r, loads[i])
 	}
 	return nil
+}
+
+// joinAny joins all targets at the same time, and returns when the first one is joined, or with what is wrong with each. The rest
+// are given up then; the node goes on trying them by itself.
+func joinAny(ctx context.Context, targets []string, join func(ctx context.Context, target string) error) error {
+	ctx, cancel := context.WithCancel(ctx)
+	defer cancel()
+	errs := make([]error, len(targets))
+	var joined atomic.Bool
+	var joining sync.WaitGroup
+	for i, t := range targets {
+		joining.Go(func() {
+			if err := join(ctx, t); err != nil {
+				errs[i] = fmt.Errorf("--join %s: %w", t, err)
+				return
+			}
+			joined.Store(true)
+			cancel()
+		})
+	}
+	joining.Wait()
+	if joined.Load() {
+		return nil
+	}
+	return errors.Join(errs...)
 }
 
 // waitRelays returns the relays once nothing new has been heard for a moment, each of them is connected, or ctx ends.
