@@ -15,8 +15,7 @@ import (
 // An endpoint that is not under load lets all of them pass. One that is lets those pass that show a cookie, turns some
 // of the others into the request for one, as many as its crowd allows, and drops the rest: who means well comes again.
 type gate struct {
-	cfg    handshakeConfig
-	tag    [4]byte
+	rules  firstRules
 	load   loadMeter
 	random io.Reader // nobody else reads from it
 	jar    cookieJar
@@ -24,7 +23,7 @@ type gate struct {
 }
 
 func newGate(cfg handshakeConfig, random io.Reader) gate {
-	return gate{cfg: cfg, tag: appTag(cfg.app), random: random, jar: cookieJar{random: random}}
+	return gate{rules: rulesOf(cfg), random: random, jar: cookieJar{random: random}}
 }
 
 const gateDomain = "xppg gate secrets 1\x00"
@@ -55,14 +54,11 @@ func (g *gate) admit(now time.Time, p *inPacket) bool {
 		g.crowd = nil
 		return true
 	}
-	return proven || g.isOurs(p.bytes()) && g.mayAsk(now, p.from) && g.ask(now, p)
-}
-
-// isOurs is checkFirst without a reason, and without the hash.
-func (g *gate) isOurs(b []byte) bool {
-	h := parseFirstHeader(b)
-	return len(b) == firstSize && h.version == protocolVersion && h.suite.known() && h.tag == g.tag &&
-		h.suite.secret() == (g.cfg.secret != nil)
+	if proven {
+		return true
+	}
+	_, _, ours := g.rules.judge(p.bytes())
+	return ours && g.mayAsk(now, p.from) && g.ask(now, p)
 }
 
 // mayAsk reports whether an address gets a cookie now.

@@ -58,18 +58,39 @@ func checkFirst(cfg handshakeConfig, packet []byte) (firstHeader, error) {
 	if packetType(packet) != kindFirst {
 		return firstHeader{}, errHandshakePacket
 	}
-	h := parseFirstHeader(packet)
+	h, reason, ok := rulesOf(cfg).judge(packet)
+	switch {
+	case ok:
+		return h, nil
+	case reason != 0:
+		return h, &HandshakeError{Reason: reason, Version: h.version}
+	}
+	return h, errHandshakePacket
+}
+
+// firstRules are what the header of a first message has to agree with, so that the message is meant for this node.
+type firstRules struct {
+	tag    [4]byte // of the application
+	secret bool    // whether the room has one
+}
+
+func rulesOf(cfg handshakeConfig) firstRules { return firstRules{appTag(cfg.app), cfg.secret != nil} }
+
+// judge reads the header of a packet that packetType calls kindFirst, and reports whether it is meant for this node. If it is not,
+// the reason is what its sender deserves to be told; 0: nothing.
+func (r firstRules) judge(packet []byte) (h firstHeader, reason RejectReason, ok bool) {
+	h = parseFirstHeader(packet)
 	switch {
 	case h.version != protocolVersion:
-		return h, &HandshakeError{Reason: RejectVersion, Version: h.version}
+		return h, RejectVersion, false
 	case len(packet) != firstSize || !h.suite.known():
-		return h, errHandshakePacket
-	case h.tag != appTag(cfg.app):
-		return h, &HandshakeError{Reason: RejectApp, Version: h.version}
-	case h.suite.secret() != (cfg.secret != nil):
-		return h, &HandshakeError{Reason: RejectSecret, Version: h.version}
+		return h, 0, false
+	case h.tag != r.tag:
+		return h, RejectApp, false
+	case h.suite.secret() != r.secret:
+		return h, RejectSecret, false
 	}
-	return h, nil
+	return h, 0, true
 }
 
 // readFirst reads the first message into a new state.
