@@ -250,3 +250,34 @@ func TestRelayVanishes(t *testing.T) {
 		}
 	})
 }
+
+// The link goes over to a direct path that carries none of our data, though it did a moment ago. Acknowledgements of what left by the
+// circuit go on to come for a round trip of that, and do not keep the link from noticing.
+func TestOldAcksTellNothingOfNewPath(t *testing.T) {
+	const rtt = 40 * time.Millisecond
+	inWorld(t, rtt, func(w *world) {
+		w.link = netsim.Link{Delay: rtt / 4, Rate: 20_000_000}
+		a, b, l, m, _, _, _ := w.relayed(4) // which is five times as long
+		tr := w.startTransfer(l, m, 8<<20)
+		w.sleep(time.Second)
+		var changed, back time.Time
+		l.OnPath(func(i PathInfo) {
+			switch {
+			case i.Path.Direct() && changed.IsZero():
+				changed = time.Now()
+				w.net.PartitionOneWay(a.host, b.host)
+			case !i.Path.Direct() && !changed.IsZero() && back.IsZero():
+				back = time.Now()
+			}
+		})
+		l.Probe(Path{Addr: b.addr()}, 0)
+		w.sleep(5 * time.Second)
+		w.net.Heal(a.host, b.host)
+		tr.wait()
+		left := back.Sub(changed)
+		w.Logf("left after %v, gap %v", left, tr.gap(changed))
+		if bar := 5*rtt + 4*rtt; left > bar { // what is in flight on the circuit holds new data back, which then is missed
+			w.Errorf("left after %v, want at most %v", left, bar)
+		}
+	})
+}

@@ -540,7 +540,7 @@ func (k *linkLoop) frame(now time.Time, f frame, path Path, size int, out *outBa
 		k.paths.answered(now, path, f.token, f.observed, size)
 	case frameKCP:
 		burst := carriesData(f.data)
-		k.paths.acked = k.paths.acked || len(k.circuits) > 0 && carriesAck(f.data) // otherwise it makes no difference
+		k.paths.acked = k.paths.acked || len(k.circuits) > 0 && k.mux.confirms(f.data) // otherwise it makes no difference
 		if err := k.mux.input(now, f.data); err != nil {
 			k.stats.PacketsRefused++
 		}

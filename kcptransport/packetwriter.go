@@ -296,14 +296,26 @@ func (w *packetWriter) closeOn(path Path, code uint32, reason string) {
 
 // carriesData reports whether KCP segments hold more than acknowledgements: data, or a question, so that an answer
 // follows.
-func carriesData(segments []byte) bool { return hasSegment(segments, kcpPush, kcpAsk) }
+func carriesData(segments []byte) bool {
+	return hasSegment(segments, func(s []byte) bool { return s[4] == kcpPush || s[4] == kcpAsk })
+}
 
-// carriesAck reports whether KCP segments acknowledge something.
-func carriesAck(segments []byte) bool { return hasSegment(segments, kcpAck, kcpAck) }
+// confirms reports whether KCP segments acknowledge something that left since the path last changed: acknowledgements of what left
+// before go on to come for a round trip, and tell nothing of the new one.
+func (m *mux) confirms(segments []byte) bool {
+	return hasSegment(segments, func(s []byte) bool {
+		if s[4] != kcpAck {
+			return false
+		}
+		t := m.log.get(binary.LittleEndian.Uint32(s[kcpOffTS:]))
+		return t != nil && t.epoch == m.log.epoch
+	})
+}
 
-func hasSegment(segments []byte, kind, other byte) bool {
+// hasSegment reports whether there is a segment that is wanted.
+func hasSegment(segments []byte, wanted func([]byte) bool) bool {
 	for len(segments) >= kcpHeaderLen {
-		if segments[4] == kind || segments[4] == other {
+		if wanted(segments) {
 			return true
 		}
 		n := kcpHeaderLen + int64(binary.LittleEndian.Uint32(segments[20:]))

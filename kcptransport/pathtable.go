@@ -60,7 +60,7 @@ type pathTable struct {
 	lostAt    time.Time // since when no path is in use, though one was; zero: it is not so
 	dirty     bool      // something that PathInfo tells has changed
 	elsewhere bool      // the peer sees us at another address than before
-	acked     bool      // the packet that is handed to heard next acknowledges data
+	acked     bool      // the packet that is handed to heard next acknowledges data that left since inUse is in use
 
 	heardAt   time.Time     // anything authentic, on any path
 	burstAt   time.Time     // the last packet that carried more than probes and answers, since the path proved itself

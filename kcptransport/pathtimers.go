@@ -200,8 +200,9 @@ func (t *pathTable) choose(now time.Time) {
 	t.use(now, t.paths[choice])
 }
 
-// use takes a path into use.
+// use takes a path into use. The peer owes nothing for what left by it earlier, as no acknowledgement of that counts any more.
 func (t *pathTable) use(now time.Time, e *pathEntry) {
+	e.waiting, e.owed = time.Time{}, false
 	t.inUse, t.since, t.lostAt = e, now, time.Time{}
 	t.changes++
 	t.dirty = true
