@@ -1,6 +1,7 @@
 package kcptransport
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"net/netip"
@@ -93,7 +94,7 @@ func (h *handshaker) dial(now time.Time, r *dialRequest) {
 	d := h.dialByPeer(r.dial.Peer)
 	if d != nil && d.rekeys != nil { // that link has ended meanwhile
 		h.dropDial(d)
-		d.fulfil(nil, errMetTooLate)
+		d.fulfil(nil, &metTooLateError{d.rekeys})
 		d = nil
 	}
 	if n := h.e.table.count(); n >= h.e.cfg.MaxLinks {
@@ -142,8 +143,24 @@ func (h *handshaker) rekey(now time.Time, r rekeyRequest) {
 	d.targets = []dialTarget{{addr: r.addr}}
 }
 
-// errMetTooLate is why a Dial fails that was to help a link.
-var errMetTooLate = errors.New("kcptransport: dialling: the link that was to get a path has ended")
+// metTooLateError is why a dial fails that was to help a link.
+type metTooLateError struct{ link *Link }
+
+func (e *metTooLateError) Error() string {
+	return "kcptransport: dialling: the link that was to get a path has ended"
+}
+
+// worthAnother reports whether a new link is wanted in place of the one that has ended, because nobody has closed that.
+func (e *metTooLateError) worthAnother(ctx context.Context) bool {
+	select {
+	case <-e.link.Done(): // any moment
+	case <-ctx.Done():
+		return false
+	}
+	var gone *GoneError
+	err := e.link.Err()
+	return errors.As(err, &gone) || errors.Is(err, ErrReplaced)
+}
 
 // meetAgain has both sides of a link whose path fails tell each other where they are now, by way of an introducer: a
 // handshake carries that, and gives the link new keys besides.
@@ -305,7 +322,7 @@ func (h *handshaker) answer(now time.Time, d *dial, p *inPacket) {
 	h.removeDial(d)
 	if d.rekeys != nil && h.e.table.link(d.peer) != d.rekeys {
 		h.e.table.dropIndex(d.index)
-		d.fulfil(nil, errMetTooLate)
+		d.fulfil(nil, &metTooLateError{d.rekeys})
 		return
 	}
 	if l := h.joinExisting(d, est); l != nil {

@@ -304,7 +304,7 @@ func (h *handshaker) named(l *Link) {
 // the peer knows nothing of any more.
 func (h *handshaker) linkFor(now time.Time, peer PeerID, local linkName, remote remoteID) (l *Link, made bool, err error) {
 	if h.hasEnded(peer, local) {
-		return nil, false, errMetTooLate
+		return nil, false, &metTooLateError{local.of}
 	}
 	old := h.e.table.link(peer)
 	if old != nil && old.isSame(remote, now) {
@@ -355,16 +355,28 @@ const maxDialAddrs = 32
 // Dial opens a link and returns when the handshake is done, which takes a round trip; what is written to streams then
 // leaves at once. If there is a link to the peer already, it is returned; so one link may be returned by several calls,
 // and by Accept too. When the path of that link fails and there is a Signal, both sides first tell each other their
-// candidates anew and try them: see [Config.OnTrouble]. Dial gives up when ctx ends, or after
-// [Config.HandshakeTimeout]; when the other side refused, it tells so by a [*HandshakeError].
+// candidates anew and try them: see [Config.OnTrouble]. If that link is given up or replaced meanwhile, a
+// new one is returned; if it is closed, an error. Dial gives up when ctx ends, or after [Config.HandshakeTimeout]; when the other
+// side refused, it tells so by a [*HandshakeError].
 func (e *Endpoint) Dial(ctx context.Context, d Dial) (*Link, error) {
 	d, err := d.normal(e.ID())
 	if err != nil {
 		return nil, err
 	}
-	r := &dialRequest{dial: d, started: time.Now(), result: make(chan dialResult, 1)}
 	ctx, cancel := context.WithTimeout(ctx, e.cfg.HandshakeTimeout)
 	defer cancel()
+	start := time.Now()
+	l, err := e.tryDial(ctx, d, start)
+	var late *metTooLateError
+	if errors.As(err, &late) && late.worthAnother(ctx) {
+		l, err = e.tryDial(ctx, d, start)
+	}
+	return l, err
+}
+
+// tryDial has the handshaker do what a call of Dial asks for.
+func (e *Endpoint) tryDial(ctx context.Context, d Dial, start time.Time) (*Link, error) {
+	r := &dialRequest{dial: d, started: start, result: make(chan dialResult, 1)}
 	if !e.shaker.inbox.put(r) {
 		return nil, e.closedError("dialling")
 	}
