@@ -64,7 +64,7 @@ func waitEnd(s Stream, target kcptransport.PeerID, move func()) error {
 		total += len(frame)
 		switch t, body := splitFrame(frame); {
 		case t == frameRefuse && len(body) > 0:
-			return &RefusedError{Target: target, Code: RefuseCode(body[0])}
+			return &RefusedError{Asked: AskedCircuit, Target: target, Code: RefuseCode(body[0])}
 		case t == frameMove:
 			move()
 		}
@@ -78,7 +78,7 @@ func waitEnd(s Stream, target kcptransport.PeerID, move func()) error {
 func OpenCircuit(ctx context.Context, relay Opener, target kcptransport.PeerID, label uint32, route ...kcptransport.PeerID) (*Circuit, error) {
 	c, err := openCircuit(ctx, relay, target, label, route)
 	if err != nil {
-		return nil, fmt.Errorf("relaymesh: circuit to %s: %w", target.Short(), err)
+		return nil, AskedCircuit.failed(target, err)
 	}
 	return c, nil
 }
@@ -136,7 +136,7 @@ func askOn(ctx context.Context, relay Opener, kind string, ask func(Stream) erro
 
 // readGranted reads the answer to an ask or an offer.
 func readGranted(s Stream, target kcptransport.PeerID) (granted, error) {
-	body, err := readAnswer(s, target, frameGranted)
+	body, err := readAnswer(s, AskedCircuit, target, frameGranted)
 	if err != nil {
 		return granted{}, err
 	}
@@ -144,7 +144,7 @@ func readGranted(s Stream, target kcptransport.PeerID) (granted, error) {
 }
 
 // readAnswer reads a frame and returns the body of one of the type that is wanted. A refusal is a [*RefusedError].
-func readAnswer(s Stream, target kcptransport.PeerID, want frameType) (body []byte, err error) {
+func readAnswer(s Stream, what Asked, target kcptransport.PeerID, want frameType) (body []byte, err error) {
 	frame, err := readFrame(s, make([]byte, maxFrameBytes))
 	if err != nil {
 		return nil, err
@@ -153,7 +153,7 @@ func readAnswer(s Stream, target kcptransport.PeerID, want frameType) (body []by
 	case t == want:
 		return body, nil
 	case t == frameRefuse && len(body) > 0:
-		return nil, &RefusedError{Target: target, Code: RefuseCode(body[0])}
+		return nil, &RefusedError{Asked: what, Target: target, Code: RefuseCode(body[0])}
 	}
 	return nil, errors.New("the answer is none")
 }

@@ -205,7 +205,7 @@ func TestCircuitRefused(t *testing.T) {
 	ask := func(c *chain, target kcptransport.PeerID, route ...kcptransport.PeerID) RefuseCode {
 		_, err := OpenCircuit(c.ctx, c.opener(), target, 11, route...)
 		var refused *RefusedError
-		if !errors.As(err, &refused) {
+		if !errors.As(err, &refused) || refused.Asked != AskedCircuit {
 			c.t.Errorf("error %v", err)
 			return 0
 		}
@@ -286,10 +286,10 @@ func TestCircuitEnds(t *testing.T) {
 		}
 		start := time.Now()
 		var refused *RefusedError
-		if err := b.Wait(); !errors.As(err, &refused) || refused.Code != RefusedLimit {
+		if err := b.Wait(); !errors.As(err, &refused) || refused.Code != RefusedLimit || refused.Asked != AskedCircuit {
 			t.Errorf("b ended with %v", err)
 		}
-		if err := a.Wait(); !errors.As(err, &refused) || refused.Code != RefusedLimit {
+		if err := a.Wait(); !errors.As(err, &refused) || refused.Code != RefusedLimit || refused.Asked != AskedCircuit {
 			t.Errorf("a ended with %v", err)
 		}
 		if d := time.Since(start).Round(time.Second); d != time.Minute {

@@ -134,7 +134,7 @@ func (i *Introducer) request(from kcptransport.PeerID, stream Stream) (target kc
 		return target, fmt.Errorf("reading the request: %w", err)
 	}
 	i.mu.Lock()
-	err = refusal(target, i.quota.request(time.Now(), from))
+	err = refusal(AskedIntroduction, target, i.quota.request(time.Now(), from))
 	i.mu.Unlock()
 	if err != nil {
 		return target, err
@@ -144,7 +144,7 @@ func (i *Introducer) request(from kcptransport.PeerID, stream Stream) (target kc
 		err = errSelf
 	}
 	if err != nil {
-		return target, fmt.Errorf("%w: %w", refusal(target, RefusedRequest), err)
+		return target, fmt.Errorf("%w: %w", refusal(AskedIntroduction, target, RefusedRequest), err)
 	}
 	return target, nil
 }
@@ -154,7 +154,7 @@ var errSelf = errors.New("it asks for itself")
 // introduce opens a stream to the target and passes frames on until the end.
 func (i *Introducer) introduce(ctx context.Context, from, target kcptransport.PeerID, asking Stream) error {
 	i.mu.Lock()
-	err := refusal(target, i.quota.begin(time.Now(), from, target))
+	err := refusal(AskedIntroduction, target, i.quota.begin(time.Now(), from, target))
 	i.mu.Unlock()
 	if err != nil {
 		return err
@@ -178,10 +178,10 @@ func (i *Introducer) introduce(ctx context.Context, from, target kcptransport.Pe
 	case err == nil:
 		return nil
 	case ctx.Err() != nil:
-		err = refusal(target, RefusedClosing)
+		err = refusal(AskedIntroduction, target, RefusedClosing)
 	case errors.Is(err, ErrChannelFull), errors.Is(err, os.ErrDeadlineExceeded):
 		tell(asked, RefusedLimit)
-		err = refusal(target, RefusedLimit)
+		err = refusal(AskedIntroduction, target, RefusedLimit)
 	}
 	return err
 }
@@ -193,9 +193,9 @@ func (i *Introducer) offer(ctx context.Context, from, target kcptransport.PeerID
 	asked, err := i.cfg.Open(ctx, target)
 	switch {
 	case errors.Is(err, ErrUnknownPeer):
-		return nil, refusal(target, RefusedUnknown)
+		return nil, refusal(AskedIntroduction, target, RefusedUnknown)
 	case err != nil:
-		return nil, fmt.Errorf("%w: %w", refusal(target, RefusedByTarget), err)
+		return nil, fmt.Errorf("%w: %w", refusal(AskedIntroduction, target, RefusedByTarget), err)
 	}
 	err = setDeadline(ctx, acceptTimeout, asked)
 	if err == nil {
@@ -203,7 +203,7 @@ func (i *Introducer) offer(ctx context.Context, from, target kcptransport.PeerID
 	}
 	if err != nil {
 		asked.Close()
-		return nil, fmt.Errorf("%w: %w", refusal(target, RefusedByTarget), err)
+		return nil, fmt.Errorf("%w: %w", refusal(AskedIntroduction, target, RefusedByTarget), err)
 	}
 	i.mu.Lock()
 	defer i.mu.Unlock()

@@ -131,7 +131,7 @@ func (r *Relay) serve(ctx context.Context, from kcptransport.PeerID, stream Stre
 	code := r.quota.ask(now, from)
 	r.mu.Unlock()
 	if banned {
-		return refusal(kcptransport.PeerID{}, RefusedRate)
+		return refusal(AskedCircuit, kcptransport.PeerID{}, RefusedRate)
 	}
 	patience := acceptTimeout
 	if code != 0 { // it is read only to tell whose request it is
@@ -149,17 +149,17 @@ func (r *Relay) serve(ctx context.Context, from kcptransport.PeerID, stream Stre
 		if !errors.Is(err, errVersion) {
 			r.nonsense(from)
 		}
-		return fmt.Errorf("%w: %w", refusal(a.target, RefusedRequest), err)
+		return fmt.Errorf("%w: %w", refusal(AskedCircuit, a.target, RefusedRequest), err)
 	}
 	if code != 0 {
 		if a.origin() == from && code == RefusedRate { // a relay is not to blame for what others ask of it
 			r.flood(from)
 		}
-		return refusal(a.target, code)
+		return refusal(AskedCircuit, a.target, code)
 	}
 	before, ok := r.cfg.Neighbor(from)
 	if !ok {
-		return refusal(a.target, RefusedUnknown)
+		return refusal(AskedCircuit, a.target, RefusedUnknown)
 	}
 	net := network(before.Addr().Addr())
 	if err := r.begin(from, net, a); err != nil {
@@ -174,15 +174,15 @@ func (r *Relay) begin(from kcptransport.PeerID, net netip.Prefix, a ask) error {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	if r.drained != nil {
-		return refusal(a.target, RefusedClosing)
+		return refusal(AskedCircuit, a.target, RefusedClosing)
 	}
 	if code := r.quota.begin(from, net); code != 0 {
-		return refusal(a.target, code)
+		return refusal(AskedCircuit, a.target, code)
 	}
 	if a.last() {
 		if code := r.reserved.reach(a.target, r.quota.perPeer); code != 0 {
 			r.quota.end(from, net)
-			return refusal(a.target, code)
+			return refusal(AskedCircuit, a.target, code)
 		}
 	}
 	r.stats.Circuits++
@@ -209,15 +209,15 @@ func (r *Relay) connect(ctx context.Context, before Neighbor, a ask, asking Stre
 	}
 	behind, known := r.cfg.Neighbor(next)
 	if !known {
-		return refusal(a.target, RefusedUnknown)
+		return refusal(AskedCircuit, a.target, RefusedUnknown)
 	}
 	t := &transit{sides: [2]Neighbor{before, behind}, ends: [2]kcptransport.PeerID{a.origin(), a.target}, end: make(chan RefuseCode, 1)}
 	if !r.admitsAll(t) {
-		return refusal(a.target, RefusedDenied)
+		return refusal(AskedCircuit, a.target, RefusedDenied)
 	}
 	conn, err := r.cfg.Switch.Connect(before, behind, r.cfg.Limits)
 	if errors.Is(err, ErrFull) {
-		return refusal(a.target, RefusedBusy)
+		return refusal(AskedCircuit, a.target, RefusedBusy)
 	}
 	if err != nil {
 		return err
@@ -228,9 +228,9 @@ func (r *Relay) connect(ctx context.Context, before Neighbor, a ask, asking Stre
 	asked, err := r.open(ctx, next, kind)
 	switch {
 	case errors.Is(err, ErrUnknownPeer):
-		return refusal(a.target, RefusedUnknown)
+		return refusal(AskedCircuit, a.target, RefusedUnknown)
 	case err != nil:
-		return fmt.Errorf("%w: %w", refusal(a.target, RefusedByTarget), err)
+		return fmt.Errorf("%w: %w", refusal(AskedCircuit, a.target, RefusedByTarget), err)
 	}
 	defer asked.Close()
 	if err := setDeadline(ctx, setupTimeout, asked, asking); err != nil {
@@ -241,7 +241,7 @@ func (r *Relay) connect(ctx context.Context, before Neighbor, a ask, asking Stre
 	if err != nil {
 		var refused *RefusedError
 		if !errors.As(err, &refused) {
-			err = fmt.Errorf("%w: %w", refusal(a.target, RefusedByTarget), err)
+			err = fmt.Errorf("%w: %w", refusal(AskedCircuit, a.target, RefusedByTarget), err)
 		}
 		return err
 	}
@@ -310,11 +310,11 @@ func (r *Relay) wait(ctx context.Context, target kcptransport.PeerID, conn *Conn
 			err = nil
 		}
 	case code := <-t.end:
-		err = refusal(target, code)
+		err = refusal(AskedCircuit, target, code)
 	case <-conn.Done():
-		err = refusal(target, RefusedLimit)
+		err = refusal(AskedCircuit, target, RefusedLimit)
 	case <-ctx.Done():
-		err = refusal(target, RefusedClosing)
+		err = refusal(AskedCircuit, target, RefusedClosing)
 	}
 	var refused *RefusedError
 	if errors.As(err, &refused) {

@@ -3,7 +3,6 @@ package relaymesh
 import (
 	"context"
 	"errors"
-	"fmt"
 	"time"
 
 	"github.com/2xppg/xppg/kcptransport"
@@ -34,7 +33,7 @@ func Reserve(ctx context.Context, relay kcptransport.PeerID, opener Opener) (*Re
 		return r.renew()
 	})
 	if err != nil {
-		return nil, fmt.Errorf("relaymesh: reservation with %s: %w", relay.Short(), err)
+		return nil, AskedReservation.failed(relay, err)
 	}
 	return r, nil
 }
@@ -44,7 +43,7 @@ func (r *Reservation) renew() error {
 	if _, err := r.stream.Write(appendFrame(nil, frameReserve, version)); err != nil {
 		return err
 	}
-	body, err := readAnswer(r.stream, r.relay, frameReserved)
+	body, err := readAnswer(r.stream, AskedReservation, r.relay, frameReserved)
 	if err != nil {
 		return err
 	}
@@ -69,7 +68,7 @@ func (r *Reservation) Keep(ctx context.Context) error {
 		case ctx.Err() != nil:
 			return nil
 		case err != nil:
-			return fmt.Errorf("relaymesh: reservation with %s: %w", r.relay.Short(), err)
+			return AskedReservation.failed(r.relay, err)
 		}
 	}
 }
@@ -80,7 +79,7 @@ func (r *Reservation) wait(ctx context.Context) error {
 	if err := setDeadline(ctx, max(half, time.Second), r.stream); err != nil {
 		return err
 	}
-	_, err := readAnswer(r.stream, r.relay, frameReserved)
+	_, err := readAnswer(r.stream, AskedReservation, r.relay, frameReserved)
 	switch {
 	case isTimeout(err):
 		return nil

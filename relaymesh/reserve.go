@@ -107,14 +107,14 @@ func (r *Relay) reserve(ctx context.Context, end context.CancelCauseFunc, from k
 			if !errors.Is(err, errVersion) {
 				r.nonsense(from)
 			}
-			return fmt.Errorf("%w: %w", refusal(from, RefusedRequest), err)
+			return fmt.Errorf("%w: %w", refusal(AskedReservation, from, RefusedRequest), err)
 		}
 		before, known := r.cfg.Neighbor(from)
 		if !known {
-			return refusal(from, RefusedUnknown)
+			return refusal(AskedReservation, from, RefusedUnknown)
 		}
 		if !r.admits(before) {
-			return refusal(from, RefusedDenied)
+			return refusal(AskedReservation, from, RefusedDenied)
 		}
 		if held, err = r.promise(held, before, end); err != nil {
 			return err
@@ -140,20 +140,20 @@ func (r *Relay) promise(held *reservation, by Neighbor, end context.CancelCauseF
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	if r.drained != nil {
-		return held, refusal(by.Peer(), RefusedClosing)
+		return held, refusal(AskedReservation, by.Peer(), RefusedClosing)
 	}
 	if code := r.quota.ask(time.Now(), by.Peer()); code != 0 {
 		if code == RefusedRate {
 			r.quota.flood(time.Now(), by.Peer())
 		}
-		return held, refusal(by.Peer(), code)
+		return held, refusal(AskedReservation, by.Peer(), code)
 	}
 	if held != nil {
 		return held, nil
 	}
 	net := network(by.Addr().Addr())
 	if code := r.reserved.begin(by.Peer(), net); code != 0 {
-		return nil, refusal(by.Peer(), code)
+		return nil, refusal(AskedReservation, by.Peer(), code)
 	}
 	held = &reservation{by: by, net: net, end: end}
 	r.reservations[held] = true
@@ -180,7 +180,7 @@ func (r *Relay) endReservations(code RefuseCode, wanted func(*reservation) bool)
 	r.mu.Unlock()
 	for _, held := range ending {
 		if wanted(held) {
-			held.end(refusal(held.by.Peer(), code))
+			held.end(refusal(AskedReservation, held.by.Peer(), code))
 		}
 	}
 }

@@ -2,6 +2,7 @@ package relaymesh
 
 import (
 	"context"
+	"strings"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -102,6 +103,9 @@ func TestReservationQuota(t *testing.T) {
 		c.reserve(0)
 		_, err := Reserve(c.ctx, c.ids[1], c.opener())
 		wantRefused(t, err, RefusedBusy)
+		if !strings.Contains(err.Error(), "too many reservations at once") {
+			t.Error(err)
+		}
 		for range circuitsUnasked {
 			c.circuit()
 		}
