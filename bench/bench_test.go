@@ -74,6 +74,43 @@ func TestPrinting(t *testing.T) {
 	}
 }
 
+// Runs in which no processor time was seen, be it those of the first contender, leave their figures out and nothing else.
+func TestPrintingWithoutSomeFigures(t *testing.T) {
+	whole, part := result{{"Mbit/s", 40}, {"CPU s/GB", 2}}, result{{"Mbit/s", 20}}
+	for name, c := range map[string]struct {
+		rows  []*row
+		table []string
+		lines int
+	}{
+		"a later run":         {[]*row{{"a", []result{whole, part}}, {"b", []result{whole, whole}}}, []string{"CPU s/GB", "1.33"}, 4},
+		"the first run":       {[]*row{{"a", []result{part, whole}}, {"b", []result{whole, part}}}, []string{"CPU s/GB", "2.000"}, 4},
+		"all of the first":    {[]*row{{"a", []result{part, part}}, {"b", []result{whole, whole}}}, []string{"CPU s/GB", "2.00", "2.000", "-"}, 3},
+		"all of the last one": {[]*row{{"a", []result{whole, whole}}, {"b", []result{part, part}}}, []string{"CPU s/GB", "0.50"}, 3},
+	} {
+		t.Run(name, func(t *testing.T) {
+			var table, lines strings.Builder
+			if err := printTable(&table, benchmark{title: "title"}, c.rows); err != nil {
+				t.Fatal(err)
+			}
+			for _, want := range c.table {
+				if !strings.Contains(table.String(), want) {
+					t.Errorf("no %q in the table", want)
+				}
+			}
+			if strings.Contains(table.String(), "NaN") {
+				t.Error("NaN in the table")
+			}
+			t.Log(table.String())
+			if err := printJSON(&lines, benchmark{name: "n"}, c.rows); err != nil {
+				t.Fatal(err)
+			}
+			if n := strings.Count(lines.String(), "\n"); n != c.lines {
+				t.Errorf("%d lines of JSON, want %d", n, c.lines)
+			}
+		})
+	}
+}
+
 func TestQuantile(t *testing.T) {
 	times := []time.Duration{1, 2, 3, 4}
 	if got := quantile(times, 0.5); got != 2 {

@@ -25,9 +25,20 @@ type row struct {
 	runs      []result
 }
 
-// figures returns the result of a run that lacks nothing: the last ones are left out where no processor time was seen.
-func (r *row) figures() result {
-	return slices.MaxFunc(r.runs, func(a, b result) int { return cmp.Compare(len(a), len(b)) })
+// longest returns the result of a run that lacks nothing: the last ones are left out where no processor time was seen.
+func longest(runs []result) result {
+	return slices.MaxFunc(runs, func(a, b result) int { return cmp.Compare(len(a), len(b)) })
+}
+
+func (r *row) figures() result { return longest(r.runs) }
+
+// units returns a result with a figure for each column: no row need have all of them.
+func units(rows []*row) result {
+	var all []result
+	for _, r := range rows {
+		all = append(all, r.figures())
+	}
+	return longest(all)
 }
 
 // values returns what the runs that have an i-th figure found for it, in order.
@@ -54,24 +65,37 @@ func printTable(w io.Writer, b benchmark, rows []*row) error {
 	fmt.Fprintf(w, "\n%s\n", b.title)
 	tw := tabwriter.NewWriter(w, 0, 0, 2, ' ', tabwriter.AlignRight)
 	fmt.Fprint(tw, "\t")
-	for _, f := range rows[0].figures() {
+	columns := units(rows)
+	for _, f := range columns {
 		fmt.Fprintf(tw, "%s\tratio\t", f.unit)
 	}
 	fmt.Fprintln(tw)
 	for _, r := range rows {
 		fmt.Fprintf(tw, "%s\t", r.contender)
-		for i := range r.figures() {
+		for i := range columns {
 			m := median(r.values(i))
-			fmt.Fprintf(tw, "%s\t%.2f\t", number(m), m/median(rows[0].values(i)))
+			ratio := "-"
+			if x, ok := ratioTo(rows[0], i, m); ok {
+				ratio = fmt.Sprintf("%.2f", x)
+			}
+			fmt.Fprintf(tw, "%s\t%s\t", number(m), ratio)
 		}
 		fmt.Fprintln(tw)
 	}
 	return tw.Flush()
 }
 
-// number prints three or four digits that matter.
+// ratioTo returns how m relates to the i-th figure of the first contender, false when that has none.
+func ratioTo(first *row, i int, m float64) (float64, bool) {
+	x := m / median(first.values(i))
+	return x, !math.IsNaN(x) && !math.IsInf(x, 0)
+}
+
+// number prints three or four digits that matter; "-" stands for what was not seen.
 func number(v float64) string {
 	switch {
+	case math.IsNaN(v):
+		return "-"
 	case v >= 100:
 		return fmt.Sprintf("%.0f", v)
 	case v >= 10:
@@ -91,10 +115,12 @@ func printJSON(w io.Writer, b benchmark, rows []*row) error {
 				Contender string    `json:"contender"`
 				Unit      string    `json:"unit"`
 				Median    float64   `json:"median"`
-				Ratio     float64   `json:"ratio"` // to the first contender
+				Ratio     *float64  `json:"ratio"` // to the first contender; null when that has no such figure
 				Runs      []float64 `json:"runs"`
-			}{b.name, r.contender, f.unit, median(r.values(i)), 0, r.values(i)}
-			line.Ratio = line.Median / median(rows[0].values(i))
+			}{b.name, r.contender, f.unit, median(r.values(i)), nil, r.values(i)}
+			if x, ok := ratioTo(rows[0], i, line.Median); ok {
+				line.Ratio = &x
+			}
 			if err := enc.Encode(line); err != nil {
 				return err
 			}
