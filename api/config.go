@@ -100,8 +100,8 @@ type Config struct {
 	OnEvent func(Event)
 
 	// KeepAlive is the pause after which an idle path is kept open. Default: as long as suits the NAT that the node is behind,
-	// which it measures in the background with the help of a STUN server or a peer (and SpareSocket): up to 104 s, and
-	// 29.5 s until it knows.
+	// which it measures in the background with the help of a STUN server or a peer (and SpareSocket): up to 103.5 s, or
+	// 110 s where others reach it at an address of its own, and 29.5 s until it knows.
 	KeepAlive time.Duration
 
 	// Rand is the source of randomness. Default crypto/rand; tests set it.
