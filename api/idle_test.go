@@ -17,7 +17,7 @@ func TestIdleWaits(t *testing.T) {
 		lives, pause time.Duration // 0: as long as by default
 		tests        int
 	}{
-		{5 * time.Second, 0, 5},
+		{5 * time.Second, 10 * time.Second / 3, 5},
 		{15 * time.Second, 9 * time.Second, 5},
 		{20 * time.Second, 16200 * time.Millisecond, 4},
 		{30 * time.Second, 0, 3},
@@ -128,6 +128,33 @@ func TestIdleLinks(t *testing.T) {
 			})
 		}
 	}
+}
+
+// A NAT that forgets after five seconds is held open as well, and who is behind it is reached at once.
+func TestIdleBehindHastyNAT(t *testing.T) {
+	inWorld(t, func(t *testing.T, w *world) {
+		helper := w.idler(0)
+		a := w.idler(5 * time.Second)
+		a.meet(helper)
+		time.Sleep(8 * time.Minute)
+		l := helper.ep.Link(a.ID())
+		for range 20 {
+			time.Sleep(time.Minute + 1700*time.Millisecond) // at some time between two keepalives
+			start := time.Now()
+			if err := helper.SendText(w.ctx(10*time.Second), "are you there?", a.ID()); err != nil {
+				t.Fatal(err)
+			}
+			if took := time.Since(start); took > 100*time.Millisecond { // there and back it is 60 ms
+				t.Errorf("it took %v", took)
+			}
+		}
+		if helper.ep.Link(a.ID()) != l {
+			t.Error("the link did not stay as it was")
+		}
+		if n := w.perMinute(time.Hour, a, helper); n > 40 {
+			t.Errorf("%.1f packets a minute", n)
+		}
+	})
 }
 
 // Nodes that others reach by IPv6 are quiet for long there; who was reached by nobody is not.

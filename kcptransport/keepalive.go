@@ -23,11 +23,18 @@ type keepAlives struct{ ipv4, ipv6 atomic.Int64 }
 // and all paths of a link on which one failed after a longer pause than that: then something on the way does not wait as long as
 // was thought. That is tried again after hours, with [Endpoint.NetworkChanged], and when the peer has moved. Any goroutine may call it.
 func (e *Endpoint) SetKeepAlive(ipv4, ipv6 time.Duration) {
-	e.keepAlives.ipv4.Store(int64(durationOr(ipv4, e.cfg.KeepAlive)))
-	e.keepAlives.ipv6.Store(int64(durationOr(ipv6, e.cfg.KeepAlive)))
+	if !e.keepAlives.set(durationOr(ipv4, e.cfg.KeepAlive), durationOr(ipv6, e.cfg.KeepAlive)) {
+		return
+	}
 	for _, l := range e.table.all() {
 		l.inbox.poke()
 	}
+}
+
+// set reports whether a pause has changed.
+func (a *keepAlives) set(ipv4, ipv6 time.Duration) bool {
+	was4, was6 := a.ipv4.Swap(int64(ipv4)), a.ipv6.Swap(int64(ipv6))
+	return was4 != int64(ipv4) || was6 != int64(ipv6)
 }
 
 // load returns the pauses for a link. The side with the lower ID asks a little earlier, and with its answer the other one has

@@ -52,6 +52,29 @@ func TestSetKeepAlive(t *testing.T) {
 	})
 }
 
+// What is set again and again, as it was before, wakes no link.
+func TestSetKeepAliveTheSame(t *testing.T) {
+	inWorld(t, 40*time.Millisecond, func(w *world) {
+		a, _, l, _ := w.pair()
+		shown := func() *PathInfo { // which is another one after each turn
+			w.sleep(time.Second)
+			l.mu.Lock()
+			defer l.mu.Unlock()
+			return &l.view.paths[0]
+		}
+		a.SetKeepAlive(100*time.Second, 100*time.Second)
+		before := shown()
+		a.SetKeepAlive(100*time.Second, 100*time.Second)
+		if shown() != before {
+			t.Error("the link was woken for nothing")
+		}
+		a.SetKeepAlive(100*time.Second, 0)
+		if shown() == before {
+			t.Error("the link was not told of the new pause")
+		}
+	})
+}
+
 // A peer that vanishes is noticed after the pause that was set, and DeadAfter.
 func TestSetKeepAliveDeadPeer(t *testing.T) {
 	inWorld(t, 40*time.Millisecond, func(w *world) {
