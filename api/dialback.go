@@ -12,7 +12,6 @@ import (
 	"golang.org/x/time/rate"
 
 	"github.com/2xppg/xppg/kcptransport"
-	"github.com/2xppg/xppg/punch"
 	"github.com/2xppg/xppg/stunclient"
 )
 
@@ -23,9 +22,6 @@ const (
 	dialBackPause    = 250 * time.Millisecond // between them
 	dialBackRate     = 2                      // a second, that a node takes part in
 	dialBackBurst    = 10
-	dialBackEvery    = 5 * time.Minute // that a node in automatic mode has itself proven anew
-	dialBackRetry    = 30 * time.Second
-	dialBackFailures = 2 // tests in a row in which nothing comes, before a node that was reached no longer believes it is
 	dialBackHelpers  = 3 // peers that are asked in a row
 	maxDialBackWaits = 16
 )
@@ -134,7 +130,9 @@ func (pg *Playground) answerDialBack(m *Message) error {
 	case d.Final && pg.sendsTo(addr):
 		return m.ReplyError(errors.New("packets of a link go there already"))
 	case d.Final:
-		pg.wg.Go(func() { pg.knock(addr, dialBackToken(d.Token)) })
+		if err := pg.knock(addr, dialBackToken(d.Token)); err != nil {
+			return m.ReplyError(err)
+		}
 		return m.Reply(true)
 	}
 	third, ok := pg.thirdPeer(m.From)
@@ -199,89 +197,22 @@ func (pg *Playground) sendsTo(addr netip.AddrPort) bool {
 	})
 }
 
-// knock sends a few STUN requests with a given transaction ID (RFC 8489 section 5).
-func (pg *Playground) knock(addr netip.AddrPort, token dialBackToken) {
+// knock sends a few STUN requests with a given transaction ID (RFC 8489 section 5), the first one at once: its error tells that nothing
+// can be sent there, as when we have no IPv6.
+func (pg *Playground) knock(addr netip.AddrPort, token dialBackToken) error {
 	b := stunclient.Request(token)
-	for i := range dialBackPackets {
-		if i > 0 && !pause(pg.ctx, dialBackPause) {
-			return
-		}
-		_ = pg.ep.WriteTo(b, addr) // lost, as any packet may be
+	if err := pg.ep.WriteTo(b, addr); err != nil {
+		return errors.New("nothing can be sent there from here")
 	}
-}
-
-// proveReachable finds out, in automatic mode, whether others can reach this node, now and then and after changes.
-func (pg *Playground) proveReachable() {
-	if pg.cfg.Relay != RelayAuto {
-		return
-	}
-	for failed := 0; ; {
-		wait, tried, err := dialBackRetry, false, error(nil)
-		for _, addr := range pg.publicAddrs() {
-			if err = pg.reachableAt(pg.ctx, addr); err == nil {
-				wait, failed = dialBackEvery, 0
-				pg.setReachable(addr.Addr())
-				break
+	pg.wg.Go(func() {
+		for range dialBackPackets - 1 {
+			if !pause(pg.ctx, dialBackPause) {
+				return
 			}
-			tried = tried || errors.Is(err, errNothingCame)
+			_ = pg.ep.WriteTo(b, addr) // lost, as any packet may be
 		}
-		if tried && err != nil {
-			if failed++; failed >= dialBackFailures && pg.reachable.Swap(false) {
-				pg.wakeMesh()
-			}
-		}
-		t := time.NewTimer(wait)
-		select {
-		case <-pg.ctx.Done():
-			t.Stop()
-			return
-		case <-pg.proveWake:
-			t.Stop()
-		case <-t.C:
-		}
-	}
-}
-
-// publicAddrs returns those of our addresses that others may reach, if anything.
-func (pg *Playground) publicAddrs() (out []netip.AddrPort) {
-	for _, a := range pg.Addrs() {
-		if !punch.Private(a.Addr()) && len(out) < 4 {
-			out = append(out, a)
-		}
-	}
-	return out
-}
-
-// setReachable records that others have reached us from outside, without our doing, by IPv4 or IPv6 as at is.
-func (pg *Playground) setReachable(at netip.Addr) {
-	addrs, family := pg.ownPublicAddrs(), 0
-	if at.Is6() {
-		family = 1
-	}
-	pg.mu.Lock()
-	if !slices.Equal(addrs, pg.reachedAt) {
-		pg.reachedAt, pg.reachedBy = addrs, [2]bool{}
-	}
-	pg.reachedBy[family] = true
-	pg.mu.Unlock()
-	if !pg.reachable.Swap(true) {
-		pg.wakeMesh()
-	}
-}
-
-// ownPublicAddrs returns the public addresses that this machine has itself, without those of NATs.
-func (pg *Playground) ownPublicAddrs() []netip.Addr {
-	return slices.DeleteFunc(pg.localAddrs(), punch.Private)
-}
-
-// stillReachable reports whether a node that others have reached need not doubt it after a change of the network: it was
-// reached at addresses of its own, and has them still. There may be nobody who could prove it anew: whoever has a link to that
-// address cannot.
-func (pg *Playground) stillReachable() bool {
-	addrs := pg.ownPublicAddrs()
-	pg.mu.Lock()
-	defer pg.mu.Unlock()
-	return len(addrs) > 0 && slices.Equal(addrs, pg.reachedAt)
+	})
+	return nil
 }
 
 func newDialBackLimit() *rate.Limiter { return rate.NewLimiter(dialBackRate, dialBackBurst) }

@@ -156,15 +156,9 @@ func (m *idleMeasurement) step(ctx context.Context) (wait time.Duration) {
 // unfiltered reports whether others reach this node at an address of its own, for IPv4 and IPv6: then there is no NAT and no
 // filter that could forget anything.
 func (pg *Playground) unfiltered() (ipv4, ipv6 bool) {
-	if !pg.reachable.Load() {
-		return false, false
-	}
-	pg.mu.Lock()
-	ipv4, ipv6 = pg.reachedBy[0], pg.reachedBy[1]
-	pg.mu.Unlock()
-	own := pg.ownPublicAddrs()
-	return ipv4 && pg.gather.NAT().Mapping.Is == punch.NoTranslation && slices.ContainsFunc(own, netip.Addr.Is4),
-		ipv6 && slices.ContainsFunc(own, netip.Addr.Is6)
+	by, own := pg.reachedOver(), pg.ownPublicAddrs()
+	return by[0] && pg.gather.NAT().Mapping.Is == punch.NoTranslation && slices.ContainsFunc(own, netip.Addr.Is4),
+		by[1] && slices.ContainsFunc(own, netip.Addr.Is6)
 }
 
 var errNoIdleHelper = errors.New("api: nobody is there who could tell how long our NAT keeps a mapping")

@@ -30,7 +30,9 @@ func (pg *Playground) answerKnock(m *Message) error {
 	if err != nil {
 		return m.ReplyError(err)
 	}
-	pg.wg.Go(func() { pg.knock(addr, dialBackToken(d.Token)) })
+	if err := pg.knock(addr, dialBackToken(d.Token)); err != nil {
+		return m.ReplyError(err)
+	}
 	return m.Reply(true)
 }
 

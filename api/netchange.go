@@ -57,7 +57,7 @@ func (pg *Playground) NetworkChanged() {
 	pg.gather.Reset() // what peers saw until now counts no more: see observe
 	pg.ep.NetworkChanged()
 	if !pg.stillReachable() {
-		pg.reachable.Store(false)
+		pg.forgetReached()
 	}
 	wake(pg.proveWake)
 	wake(pg.stunWake)

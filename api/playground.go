@@ -62,7 +62,7 @@ type Playground struct {
 	reserved  map[kcptransport.PeerID]heldReservation
 	changed   time.Time                   // when our network last did
 	reachedAt []netip.Addr                // public addresses of our own when others last reached us
-	reachedBy [2]bool                     // since they are those: by IPv4, by IPv6
+	reachedBy families                    // since they are those
 	twoAddrs  []netip.AddrPort            // STUN servers that take part in behaviour discovery, as they say
 	troubles  map[*kcptransport.Link]bool // whose peers are looked for, and whether they are still silent: see meetAgain
 
