@@ -17,12 +17,17 @@ import (
 // hostNetwork is a host of netsim as a Network.
 type hostNetwork struct{ *netsim.Host }
 
-func (h hostNetwork) Gateways() ([]Gateway, error) {
-	router, local, ok := h.Gateway()
-	if !ok {
-		return nil, errors.New("no default route")
+func (h hostNetwork) Gateways() (all []Gateway, err error) {
+	if router, local, ok := h.Gateway(); ok {
+		all = append(all, Gateway{router, local})
 	}
-	return []Gateway{{router, local}}, nil
+	if router, local, ok := h.Gateway6(); ok {
+		all = append(all, Gateway{router, local})
+	}
+	if len(all) == 0 {
+		err = errors.New("no default route")
+	}
+	return all, err
 }
 
 func (h hostNetwork) ListenPacket(_ context.Context, local netip.AddrPort) (net.PacketConn, error) {
@@ -41,6 +46,13 @@ type simulated struct {
 // inSimulation runs a test with a client behind a router that lets nobody in otherwise.
 func inSimulation(t *testing.T, cfg netsim.Gateway, f func(*simulated)) {
 	t.Helper()
+	cfg.Addr = gateway1
+	simulate(t, cfg, []netip.Addr{ours}, (*simulated).knock, f)
+}
+
+// simulate runs a test with a client on a host with some addresses. knock is how the client has a mapping verified.
+func simulate(t *testing.T, cfg netsim.Gateway, addrs []netip.Addr, knock func(*simulated, context.Context, netip.AddrPort) error, f func(*simulated)) {
+	t.Helper()
 	synctest.Test(t, func(t *testing.T) {
 		n := netsim.New(netsim.Config{Seed: 1})
 		defer func() {
@@ -48,22 +60,22 @@ func inSimulation(t *testing.T, cfg netsim.Gateway, f func(*simulated)) {
 				t.Error(err)
 			}
 		}()
-		cfg.Addr = gateway1
 		segment := n.NewSegment("home")
 		s := &simulated{t: t, router: n.NewRouter("router", netsim.RouterConfig{
 			Outside: n.Internet(), OutsideAddrs: []netip.Addr{wan}, Inside: segment, NAT: netsim.Presets["linux-random"], Gateway: cfg,
 		})}
-		host := n.NewHost("us", segment, netsim.Link{Delay: time.Millisecond}, ours)
-		sock, err := host.ListenUDP(netip.AddrPortFrom(netip.IPv4Unspecified(), ourPort))
+		host := n.NewHost("us", segment, netsim.Link{Delay: time.Millisecond}, addrs...)
+		sock, err := host.ListenUDP(netip.AddrPortFrom(netip.IPv6Unspecified(), ourPort)) // which is open to IPv4 as well
 		if err != nil {
 			t.Fatal(err)
 		}
 		go echo(sock)
-		outside := n.NewHost("stranger", n.Internet(), netsim.Link{Delay: 10 * time.Millisecond}, netip.MustParseAddr("20.0.113.99"))
+		outside := n.NewHost("stranger", n.Internet(), netsim.Link{Delay: 10 * time.Millisecond}, netip.MustParseAddr("2600:0:0:99::9"), netip.MustParseAddr("20.0.113.99"))
 		if s.stranger, err = outside.ListenUDP(netip.AddrPort{}); err != nil {
 			t.Fatal(err)
 		}
-		s.client = New(Options{Port: ourPort, Network: hostNetwork{host}, Rand: seeded.New([32]byte{1}), Verify: s.knock})
+		verify := func(ctx context.Context, at netip.AddrPort) error { return knock(s, ctx, at) }
+		s.client = New(Options{Port: ourPort, Network: hostNetwork{host}, Rand: seeded.New([32]byte{1}), Verify: verify})
 		ctx, cancel := context.WithCancel(t.Context())
 		ended := make(chan struct{})
 		go func() { s.client.Run(ctx); close(ended) }()

@@ -5,10 +5,8 @@ import (
 	"errors"
 	"net/netip"
 	"testing"
-	"testing/synctest"
 	"time"
 
-	"github.com/2xppg/xppg/internal/seeded"
 	"github.com/2xppg/xppg/netsim"
 )
 
@@ -17,61 +15,18 @@ var (
 	gateway6 = netip.MustParseAddr("2600:0:0:1::1")
 )
 
-// dualNetwork is a host of netsim that has a router for IPv6, and perhaps for IPv4.
-type dualNetwork struct{ hostNetwork }
-
-func (d dualNetwork) Gateways() ([]Gateway, error) {
-	all, err := d.hostNetwork.Gateways()
-	router, local, ok := d.Gateway6()
-	if !ok {
-		return all, err
-	}
-	return append(all, Gateway{router, local}), nil
-}
-
 // inFirewall runs a test with a client whose IPv6 packets a firewall keeps in.
 func inFirewall(t *testing.T, cfg netsim.Gateway, f func(*simulated)) {
 	t.Helper()
-	synctest.Test(t, func(t *testing.T) {
-		n := netsim.New(netsim.Config{Seed: 1})
-		defer func() {
-			if err := n.Close(); err != nil {
-				t.Error(err)
-			}
-		}()
-		cfg.Addr, cfg.Addr6 = gateway1, gateway6
-		segment := n.NewSegment("home")
-		s := &simulated{t: t}
-		host := n.NewHost("us", segment, netsim.Link{Delay: time.Millisecond}, ours, ours6)
-		s.router = n.NewRouter("router", netsim.RouterConfig{
-			Outside: n.Internet(), OutsideAddrs: []netip.Addr{wan}, Inside: segment, NAT: netsim.Presets["linux"], Gateway: cfg,
-		})
-		sock, err := host.ListenUDP(netip.AddrPortFrom(netip.IPv6Unspecified(), ourPort))
-		if err != nil {
-			t.Fatal(err)
-		}
-		go echo(sock)
-		outside := n.NewHost("stranger", n.Internet(), netsim.Link{Delay: 10 * time.Millisecond}, netip.MustParseAddr("2600:0:0:99::9"), netip.MustParseAddr("20.0.113.99"))
-		if s.stranger, err = outside.ListenUDP(netip.AddrPort{}); err != nil {
-			t.Fatal(err)
-		}
-		knock := func(ctx context.Context, at netip.AddrPort) error {
-			if at.Addr().Is4() {
-				return ErrNobody // this test is about the other one
-			}
-			return s.knock(ctx, at)
-		}
-		s.client = New(Options{Port: ourPort, Network: dualNetwork{hostNetwork{host}}, Rand: seeded.New([32]byte{1}), Verify: knock})
-		ctx, cancel := context.WithCancel(t.Context())
-		ended := make(chan struct{})
-		go func() { s.client.Run(ctx); close(ended) }()
-		f(s)
-		cancel()
-		<-ended
-		if left := s.router.Forwards(); len(left) != 0 {
-			t.Errorf("left behind: %+v", left)
-		}
-	})
+	cfg.Addr, cfg.Addr6 = gateway1, gateway6
+	simulate(t, cfg, []netip.Addr{ours, ours6}, (*simulated).knock6, f)
+}
+
+func (s *simulated) knock6(ctx context.Context, at netip.AddrPort) error {
+	if at.Addr().Is4() {
+		return ErrNobody // these tests are about the other one
+	}
+	return s.knock(ctx, at)
 }
 
 // pinhole returns the mapping for IPv6.
