@@ -64,14 +64,22 @@ func Listen(addr string) (*Conn, error) {
 	return newConn(pc), nil
 }
 
+// Errors of Winsock, which package syscall does not take for those that other systems have; no other system has such numbers.
+const (
+	wsaAccess       = syscall.Errno(10013) // WSAEACCES
+	wsaAddrNotAvail = syscall.Errno(10049) // WSAEADDRNOTAVAIL
+)
+
 // advice is what to do about an address at which nobody can listen.
 func advice(err error) string {
 	var name *net.DNSError
 	switch {
 	case errors.As(err, &name):
 		return "an address of this machine is wanted; :port listens at all of them"
-	case errors.Is(err, syscall.EADDRNOTAVAIL):
+	case errors.Is(err, syscall.EADDRNOTAVAIL), errors.Is(err, wsaAddrNotAvail):
 		return "it is no address of this machine; :port listens at all of them"
+	case errors.Is(err, wsaAccess): // low ports are like others there
+		return "another program has the port for itself, or Windows reserves it; port 0 takes a free one"
 	case errors.Is(err, fs.ErrPermission):
 		return "low ports are for privileged users; take one from 1024 on"
 	}
