@@ -14,6 +14,9 @@ type bbr struct {
 	roundEnd   int64 // the round ends when a segment arrives that was sent when so much was delivered
 	bw         rateFilter
 	loss       float64 // part of what is sent that is lost by chance
+	gently     int     // bytes sent gently, from which loss is known; counted up to bbrLossMemory
+	lossy      bool    // something was lost since bbrDown began last
+	slowly     bool    // bbrDown is to show what is lost by chance
 	minRTT     time.Duration
 	minRTTAt   time.Duration
 	lastRTT    time.Duration // least of the round before
@@ -68,7 +71,9 @@ const (
 	bbrHeldMin     = 64 << 10
 	bbrNear        = 2 * time.Millisecond // where buffers of sockets decide, not of routers
 	bbrBackoff     = 0.85
-	bbrMaxLoss     = 0.05 // that is taken for chance: what is paced on top of it, a queue too short to be seen may have lost
+	bbrMaxLoss     = 0.2  // that is taken for chance, at most: those who share a queue too short to be seen lose what others pace
+	bbrLossMemory  = 1000 // segments that were sent gently, of which the loss is the average;
+	bbrLossStart   = 64   // fewer count as so many
 )
 
 func newBBR(maxSegment int) *bbr {
@@ -85,6 +90,8 @@ func (b *bbr) onAck(s ackSample) {
 	if s.rtt > 0 {
 		b.onRTT(s)
 	}
+	b.learnLoss(s.gentle)
+	b.lossy = b.lossy || s.lost > 0
 	b.roundAcked += s.acked
 	b.roundLost = max(b.roundLost+s.lost-s.found, 0)
 	if s.acked == 0 {
@@ -128,10 +135,10 @@ func (b *bbr) onMark(now time.Duration) {
 	}
 	b.markedAt = now
 	b.bw.scale(bbrBackoff)
-	switch {
-	case b.state == bbrStartup:
+	switch b.state {
+	case bbrStartup:
 		b.state = bbrDrain
-	case b.state == bbrCruise && b.phase == bbrUp:
+	case bbrCruise:
 		b.probed = 0
 		b.enter(now, bbrDown)
 	}
@@ -143,7 +150,7 @@ func (b *bbr) newRound(s ackSample) {
 	} else {
 		b.held = min(b.held+b.held/32, bbrHeldUp)
 	}
-	b.learnLoss()
+	b.believeLess()
 	b.round++
 	b.roundEnd = s.delivered
 	if b.roundRTT > 0 {
@@ -152,17 +159,31 @@ func (b *bbr) newRound(s ackSample) {
 	b.roundRTT, b.roundAcked, b.roundLost, b.roundRate = 0, 0, 0, 0
 }
 
-// learnLoss takes what was lost in a round for chance when nobody probed, and no queue was seen, since the one before it. With a
-// queue that less is lost than was thought is believed: what is paced on top may itself be that queue.
-func (b *bbr) learnLoss() {
-	sent := b.roundAcked + b.roundLost
-	if sent == 0 {
+// gentle reports whether so little is sent, for some time, that no queue of the path grows, however short: bbrDown is slow
+// where something was lost, and what probing queued has left a short queue after the first part of it.
+func (b *bbr) gentle(now time.Duration) bool {
+	return b.state == bbrCruise && b.phase == bbrDown && b.slowly && now-b.phaseAt > b.leastHead()
+}
+
+// learnLoss takes for chance what was lost of what was sent gently. Of the rest it may have been too much.
+func (b *bbr) learnLoss(g gentleSample) {
+	if b.minRTT < bbrNear {
 		return
 	}
-	loss := min(float64(b.roundLost)/float64(sent), bbrMaxLoss)
-	calm := b.state == bbrCruise && b.phase == bbrLevel && b.round >= b.calmAt+2 && b.roundRTT > 0 && !b.queued() && b.minRTT >= bbrNear
-	if calm || b.queued() && loss < b.loss {
-		b.loss += (loss - b.loss) / 8
+	b.gently = min(b.gently+g.sent, bbrLossMemory*b.mss)
+	b.loss += (float64(g.lost) - b.loss*float64(g.sent)) / float64(max(b.gently, g.sent, bbrLossStart*b.mss))
+	b.loss = min(max(b.loss, 0), bbrMaxLoss)
+}
+
+// believeLess believes, with a queue, that less is lost by chance than was thought when a round lost less: what is paced on
+// top may itself be that queue. A round counts for the segments in it, up to an eighth.
+func (b *bbr) believeLess() {
+	sent := b.roundAcked + b.roundLost
+	if sent == 0 || !b.queued() {
+		return
+	}
+	if less := float64(b.roundLost)/float64(sent) - b.loss; less < 0 {
+		b.loss += less * min(float64(sent)/float64(bbrLossMemory*b.mss), 0.125)
 	}
 }
 

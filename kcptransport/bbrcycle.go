@@ -32,7 +32,11 @@ func (b *bbr) enterCruise(now time.Duration) {
 	b.enter(now, bbrLevel)
 }
 
-func (b *bbr) enter(now time.Duration, p bbrPhase) { b.phase, b.phaseAt = p, now }
+func (b *bbr) enter(now time.Duration, p bbrPhase) {
+	if b.phase, b.phaseAt = p, now; p == bbrDown {
+		b.slowly, b.lossy = b.lossy && b.standing == 0, false
+	}
+}
 
 // cycle sends a little more for a round trip, to see whether it arrives, then less, to drain what that queued. When it
 // arrived, and no queue was seen, that is done again at once with twice as much. So a flow gains what makes others see a
@@ -47,7 +51,8 @@ func (b *bbr) cycle(s ackSample) {
 	case b.found(s.now):
 		b.probe(s.now, min(2*b.head, b.minRTT/2))
 	case b.phase == bbrDown:
-		if s.inflight <= b.drained() || b.standing == 0 && past > b.minRTT {
+		// Few segments in flight are never drained where one takes long: what was in flight has arrived after two round trips.
+		if s.inflight <= b.drained() || past > b.minRTT && (b.standing == 0 || past > 2*b.lastRTT) {
 			// Not the same number of rounds each time, lest two flows probe at the same time, again and again.
 			b.level = time.Duration(bbrLevelRounds+s.delivered/int64(b.mss)%bbrLevelSpread) * b.minRTT
 			b.calmAt = b.round
@@ -85,6 +90,8 @@ func (b *bbr) upGain() float64 { return max(bbrUpGain, 1+b.headGain()) }
 // has become slower. When that does not help, the path may have become longer.
 func (b *bbr) watchStanding(s ackSample) {
 	switch {
+	case b.roundRTT == 0:
+		return // nothing was seen
 	case !b.queued():
 		b.standing = 0
 		return
@@ -166,7 +173,10 @@ func (b *bbr) cruiseWindow() int {
 	head := b.leastHead()
 	switch b.phase {
 	case bbrDown:
-		return b.drained()
+		if !b.slowly {
+			return b.drained()
+		}
+		head = 2 * b.head
 	case bbrUp:
 		head = b.head
 	}

@@ -13,6 +13,8 @@ type controller interface {
 	window() int
 	// rate returns at how many bytes a second to send; 0 = as fast as the window allows.
 	rate() float64
+	// gentle reports whether rate is less than the path delivers, so that what is sent makes no queue.
+	gentle(now time.Duration) bool
 	// delivery returns how many bytes a second the path delivers, as estimated; 0 = not known.
 	delivery() float64
 	// reset forgets what was learned of a path that is no longer used. rtt is what is known of the new one, 0 = nothing.
@@ -24,6 +26,7 @@ type ackSample struct {
 	now         time.Duration
 	acked, lost int           // bytes newly known to have arrived, or not
 	found       int           // bytes that arrived although they had been taken for lost
+	gentle      gentleSample  // of those sent while the controller said that it was gentle
 	inflight    int           // bytes in flight now
 	delivered   int64         // bytes that ever arrived
 	prior       int64         // bytes that had arrived when the newest acknowledged transmission was sent

@@ -107,7 +107,7 @@ func TestMuxGoodput(t *testing.T) {
 		{0.02, 0, 25 * time.Millisecond, 64 << 20, 0.86, 1.12},
 		{0.1, 0, 25 * time.Millisecond, 64 << 20, 0.75, 1.22},
 		{0.05, 0, 25 * time.Millisecond, 16 << 20, 0.68, 1.16},
-		{0.008, 0.86, 25 * time.Millisecond, 16 << 20, 0.65, 1.2},
+		{0.008, 0.86, 25 * time.Millisecond, 16 << 20, 0.68, 1.2},
 		{0, 0, 100 * time.Millisecond, 20 << 20, 0.5, 1.1},
 	} {
 		t.Run(fmt.Sprintf("RTT %v loss %v burst %v", 2*c.delay, c.loss, c.burst), func(t *testing.T) {

@@ -146,6 +146,7 @@ func (m *mux) pollAcks(dst []byte, limit int) (_ []byte, room bool) {
 // pollData appends data as far as the pacer allows: what is sent again first.
 func (m *mux) pollData(dst []byte, limit int) []byte {
 	m.pace.refill(m.now, m.ctrl.rate())
+	gentle := m.ctrl.gentle(m.now)
 	for {
 		l, q := m.nextQueue()
 		if q == nil {
@@ -156,6 +157,7 @@ func (m *mux) pollData(dst []byte, limit int) []byte {
 			return dst
 		}
 		start := len(dst)
+		m.log.gentle = gentle && m.pace.even()
 		dst = c.transmit(m.now, dst, raw)
 		q.pop()
 		if l != nil && q == &l.fresh {

@@ -29,7 +29,11 @@ func (p *pacer) refill(now time.Duration, rate float64) {
 	}
 }
 
-func (p *pacer) allows() bool    { return p.rate == 0 || p.credit > 0 }
+func (p *pacer) allows() bool { return p.rate == 0 || p.credit > 0 }
+
+// even reports whether what leaves now is no part of a burst after a pause.
+func (p *pacer) even() bool { return p.credit <= 2*p.rate*pacingQuantum.Seconds() }
+
 func (p *pacer) spend(bytes int) { p.credit -= float64(bytes) }
 
 // when returns the time at which a batch is worth being woken for.

@@ -44,3 +44,26 @@ func TestPacerBurst(t *testing.T) {
 		t.Errorf("%d bytes leave at once, want %d", burst, limit)
 	}
 }
+
+// What leaves after a pause is part of a burst, what the pacer held back is not.
+func TestPacerEven(t *testing.T) {
+	const rate = 10e6
+	p := pacer{}
+	p.refill(0, rate)
+	p.refill(time.Second, rate)
+	if p.even() {
+		t.Error("a burst is taken for even")
+	}
+	for p.allows() {
+		p.spend(1200)
+	}
+	for range 100 {
+		at := p.when()
+		for p.refill(at, rate); p.allows(); {
+			if !p.even() {
+				t.Fatal("what is paced is taken for a burst")
+			}
+			p.spend(1200)
+		}
+	}
+}

@@ -10,6 +10,7 @@ type transmission struct {
 	size      int32
 	state     txState
 	idle      bool // sent while there was too little to send to fill the path
+	gentle    bool // sent more slowly than the path delivers
 	epoch     uint8
 	sentAt    time.Duration
 	delivered int64         // bytes delivered when it was sent,
@@ -44,6 +45,7 @@ type txLog struct {
 	firstSent time.Duration
 	idleUntil int64 // transmissions are marked idle until delivered passes this; 0 = not idle
 	epoch     uint8
+	gentle    bool // transmissions are marked so
 
 	newestAcked uint32 // RACK: the latest transmission that is known to have arrived,
 	newestSent  time.Duration
@@ -52,10 +54,15 @@ type txLog struct {
 	batch txBatch
 }
 
+// gentleSample is what became of transmissions that were sent more slowly than the path delivers, in bytes. What of them is lost
+// is lost by chance.
+type gentleSample struct{ sent, lost int }
+
 // txBatch is what the acknowledgements of one batch said.
 type txBatch struct {
 	acked, lost int           // bytes
 	found       int           // bytes taken for lost that arrived
+	gentle      gentleSample  // of those that were marked so
 	any         bool          // something arrived
 	newest      transmission  // of those that arrived by the path in use; num 0 = none
 	rtt         time.Duration // of the newest transmission acknowledged by name; 0 = none
@@ -90,7 +97,7 @@ func (l *txLog) send(now time.Duration, conv, sn, kcpTS uint32, size int) uint32
 		l.next = 1
 	}
 	*l.at(num) = transmission{
-		num: num, conv: conv, sn: sn, kcpTS: kcpTS, size: int32(size), state: txFlying, idle: l.idleUntil != 0,
+		num: num, conv: conv, sn: sn, kcpTS: kcpTS, size: int32(size), state: txFlying, idle: l.idleUntil != 0, gentle: l.gentle,
 		epoch: l.epoch, sentAt: now, delivered: l.delivered, deliverAt: l.deliverAt, firstSent: l.firstSent,
 	}
 	l.inflight += size
@@ -131,6 +138,10 @@ func (l *txLog) ack(now time.Duration, t *transmission, byName bool) {
 		l.batch.spurious++
 		if t.epoch == l.epoch {
 			l.batch.found += int(t.size)
+			if t.gentle {
+				l.batch.gentle.sent -= int(t.size)
+				l.batch.gentle.lost -= int(t.size)
+			}
 		}
 	}
 	l.drop(t, txAcked)
@@ -147,6 +158,9 @@ func (l *txLog) ack(now time.Duration, t *transmission, byName bool) {
 		return
 	}
 	l.batch.acked += int(t.size)
+	if t.gentle {
+		l.batch.gentle.sent += int(t.size)
+	}
 	if l.batch.newest.num == 0 || before(l.batch.newest.num, t.num) {
 		l.batch.newest = *t
 		l.firstSent = t.sentAt
@@ -163,6 +177,10 @@ func (l *txLog) forget(t *transmission) { l.drop(t, txForgotten) }
 func (l *txLog) lose(t *transmission) {
 	if t.state == txFlying && t.epoch == l.epoch {
 		l.batch.lost += int(t.size)
+		if t.gentle {
+			l.batch.gentle.sent += int(t.size)
+			l.batch.gentle.lost += int(t.size)
+		}
 	}
 	if t.state == txFlying {
 		l.drop(t, txLost)
@@ -219,7 +237,7 @@ func (l *txLog) idle() { l.idleUntil = max(l.delivered+int64(l.inflight), 1) }
 // sample closes the batch and returns what the controller should know of it.
 func (l *txLog) sample(now time.Duration) ackSample {
 	b := &l.batch
-	s := ackSample{now: now, acked: b.acked, lost: b.lost, found: b.found, inflight: l.inflight, delivered: l.delivered, rtt: b.rtt}
+	s := ackSample{now: now, acked: b.acked, lost: b.lost, found: b.found, gentle: b.gentle, inflight: l.inflight, delivered: l.delivered, rtt: b.rtt}
 	if b.newest.num != 0 {
 		s.prior, s.idle = b.newest.delivered, b.newest.idle
 		interval := max(b.newest.sentAt-b.newest.firstSent, now-b.newest.deliverAt)

@@ -42,6 +42,25 @@ func TestTxLogInFlight(t *testing.T) {
 	}
 }
 
+// What is sent gently is counted apart, whatever is thought of it on the way.
+func TestTxLogGentle(t *testing.T) {
+	l := newTxLog()
+	l.send(0, 2, 0, 0, 1000)
+	l.gentle = true
+	a, b := l.send(0, 2, 1, 0, 500), l.send(0, 2, 2, 0, 200)
+	l.gentle = false
+	l.send(0, 2, 3, 0, 1000)
+	l.ack(50*ms, l.get(a), true)
+	l.lose(l.get(b))
+	if s := l.sample(50 * ms); s.gentle != (gentleSample{sent: 700, lost: 200}) {
+		t.Errorf("%+v", s.gentle)
+	}
+	l.ack(60*ms, l.get(b), true) // it was not lost after all
+	if s := l.sample(60 * ms); s.gentle != (gentleSample{lost: -200}) {
+		t.Errorf("%+v", s.gentle)
+	}
+}
+
 // "A segment is deemed lost if a segment sent sufficiently later has been delivered",
 // https://www.rfc-editor.org/rfc/rfc8985#section-6.2
 func TestTxLogDetect(t *testing.T) {
