@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"net"
 	"net/netip"
 	"sync/atomic"
 	"time"
@@ -94,6 +95,7 @@ func (f *flow) flood(ctx context.Context, size int) error {
 const (
 	loadBatch  = 64
 	loadAhead  = 512                  // packets under way: more would not fit in the buffers of sockets
+	sinkBuffer = 4 << 20              // bytes
 	loadGiveUp = 5 * time.Millisecond // without an arrival, what is under way is lost
 )
 
@@ -132,21 +134,37 @@ func (f *flow) count(bytes int, progress chan<- struct{}) {
 	}
 }
 
-// countAll counts all that arrives at a socket until it is closed. add is what a relay took off each packet.
-func (f *flow) countAll(c *udp.Conn, add int, progress chan<- struct{}) {
-	bufs, sizes, addrs := batchBuffers()
+// countAll counts what arrives at a socket until it is closed, packets of a size of which a relay took off cut bytes. They are read
+// as the kernel has joined them: to take them apart would cost the load more than all else, and then it is not the relay that is
+// measured.
+func (f *flow) countAll(c *sink, size, cut int, progress chan<- struct{}) {
 	for {
-		n, err := c.ReadBatch(bufs, sizes, addrs)
+		n, _, err := c.readJoined()
 		if err != nil {
 			return
 		}
-		bytes := n * add
-		for _, s := range sizes[:n] {
-			bytes += s
-		}
-		f.count(bytes, progress)
+		f.count(n/(size-cut)*size, progress)
 	}
 }
+
+// sink is a socket at which packets of a flow end.
+type sink struct {
+	*udp.Conn
+	raw *net.UDPConn // the same
+	buf []byte
+}
+
+func newSink() (*sink, error) {
+	raw, err := net.ListenUDP("udp", net.UDPAddrFromAddrPort(netip.AddrPortFrom(netip.AddrFrom4([4]byte{127, 0, 0, 1}), 0)))
+	if err != nil {
+		return nil, err
+	}
+	_, _ = raw.SetReadBuffer(sinkBuffer), raw.SetWriteBuffer(sinkBuffer) // as far as the system allows
+	return &sink{udp.Wrap(raw), raw, make([]byte, 1<<16)}, nil
+}
+
+// readJoined reads into buf one packet, or several of one sender that the kernel has joined.
+func (c *sink) readJoined() (int, netip.AddrPort, error) { return c.raw.ReadFromUDPAddrPort(c.buf) }
 
 func batchBuffers() (bufs [][]byte, sizes []int, addrs []netip.AddrPort) {
 	bufs = make([][]byte, loadBatch)
@@ -157,19 +175,18 @@ func batchBuffers() (bufs [][]byte, sizes []int, addrs []netip.AddrPort) {
 }
 
 // sockets opens the ends of a flow: where it begins, and where each of its circuits ends.
-func (f *flow) sockets(circuits int) (from *udp.Conn, to []*udp.Conn, err error) {
-	open := func() *udp.Conn {
-		c, e := udp.Listen("127.0.0.1:0")
-		if e != nil {
-			err = e
-			return nil
+func (f *flow) sockets(circuits int) (from *udp.Conn, to []*sink, err error) {
+	if from, err = udp.Listen("127.0.0.1:0"); err != nil {
+		return nil, nil, err
+	}
+	f.onClose(from.Close)
+	for range circuits {
+		c, err := newSink()
+		if err != nil {
+			return nil, nil, err
 		}
 		f.onClose(c.Close)
-		return c
+		to = append(to, c)
 	}
-	from = open()
-	for range circuits {
-		to = append(to, open())
-	}
-	return from, to, err
+	return from, to, nil
 }

@@ -83,18 +83,18 @@ func forwardBare(_ context.Context, l load) (*flow, error) {
 	}
 	progress := make(chan struct{}, 1)
 	for _, c := range to {
-		f.counting(c, 0, progress)
+		f.counting(c, l.size, 0, progress)
 	}
 	f.push = f.pushPackets(from, at, prefixes, l.size, loadAhead, progress)
 	return f, nil
 }
 
 // counting counts in a goroutine that ends with the flow.
-func (f *flow) counting(c *udp.Conn, add int, progress chan<- struct{}) {
+func (f *flow) counting(c *sink, size, cut int, progress chan<- struct{}) {
 	done := make(chan struct{})
 	go func() {
 		defer close(done)
-		f.countAll(c, add, progress)
+		f.countAll(c, size, cut, progress)
 	}()
 	f.onClose(func() error {
 		_ = c.Close()

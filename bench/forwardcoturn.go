@@ -59,7 +59,7 @@ func forwardCoturn(ctx context.Context, l load) (*flow, error) {
 		return f.fail(err)
 	}
 	progress := make(chan struct{}, 1)
-	f.counting(to[0], coturnHeader, progress)
+	f.counting(to[0], l.size, coturnHeader, progress)
 	prefix := binary.BigEndian.AppendUint16(nil, coturnChannel)
 	prefix = binary.BigEndian.AppendUint16(prefix, uint16(l.size-coturnHeader))
 	f.push = f.pushPackets(a, at, [][]byte{prefix}, l.size, coturnAhead, progress)

@@ -92,7 +92,7 @@ func forwardXPPG(ctx context.Context, l load) (*flow, error) {
 	progress := make(chan struct{}, 1)
 	conns := []kcptransport.PacketConn{from}
 	for _, c := range to {
-		conns = append(conns, countingConn{c, f, progress})
+		conns = append(conns, &countingSink{sink: c, f: f, progress: progress})
 	}
 	var prefixes [][]byte
 	for i, conn := range conns {
@@ -119,35 +119,41 @@ func forwardXPPG(ctx context.Context, l load) (*flow, error) {
 	return f, nil
 }
 
-// countingConn takes the packets of circuits out of what its endpoint reads, and counts them.
-type countingConn struct {
-	*udp.Conn
+// countingSink takes the packets of circuits out of what its endpoint reads, and counts them. From the first on that is nearly all
+// there is: see countAll. Of others that the kernel has joined, the endpoint gets the beginning and sees that it makes no sense.
+type countingSink struct {
+	*sink
 	f        *flow
 	progress chan<- struct{}
+	flows    bool // it has got one
 }
 
 // ReadBatch implements kcptransport.PacketConn.
-func (c countingConn) ReadBatch(bufs [][]byte, sizes []int, addrs []netip.AddrPort) (int, error) {
+func (c *countingSink) ReadBatch(bufs [][]byte, sizes []int, addrs []netip.AddrPort) (int, error) {
 	for {
-		n, err := c.Conn.ReadBatch(bufs, sizes, addrs)
-		if err != nil {
-			return n, err
-		}
-		bytes, others := 0, 0
-		for i, s := range sizes[:n] {
-			if s >= 5 && bufs[i][0]|1 == relayedType|1 && binary.BigEndian.Uint32(bufs[i][1:]) == farLabel {
-				bytes += s
-				continue
+		if !c.flows {
+			n, err := c.Conn.ReadBatch(bufs, sizes, addrs)
+			c.flows = n > 0 && onCircuit(bufs[0][:sizes[0]])
+			if err != nil || !c.flows {
+				return n, err
 			}
-			copy(bufs[others], bufs[i][:s])
-			sizes[others], addrs[others] = s, addrs[i]
-			others++
+			continue // the first ones are not counted
 		}
-		c.f.count(bytes, c.progress)
-		if others > 0 {
-			return others, nil
+		n, from, err := c.readJoined()
+		switch {
+		case err != nil:
+			return 0, err
+		case onCircuit(c.buf[:n]):
+			c.f.count(n, c.progress)
+		default:
+			sizes[0], addrs[0] = copy(bufs[0], c.buf[:n]), from
+			return 1, nil
 		}
 	}
+}
+
+func onCircuit(b []byte) bool {
+	return len(b) >= 5 && b[0]|1 == relayedType|1 && binary.BigEndian.Uint32(b[1:]) == farLabel
 }
 
 // startFlow starts this program as a relay.
@@ -160,7 +166,7 @@ func startFlow(name string) (*flow, error) {
 }
 
 // startUDPFlow starts this program as a relay, tells it how many circuits there will be, and opens sockets for all ends.
-func startUDPFlow(name string, l load) (f *flow, from *udp.Conn, to []*udp.Conn, err error) {
+func startUDPFlow(name string, l load) (f *flow, from *udp.Conn, to []*sink, err error) {
 	if f, err = startFlow(name); err != nil {
 		return nil, nil, nil, err
 	}
