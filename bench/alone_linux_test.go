@@ -71,6 +71,22 @@ func (a *aloneConn) setLabels(labels []uint32) {
 
 // ReadBatch implements kcptransport.PacketConn.
 func (a *aloneConn) ReadBatch(bufs [][]byte, sizes []int, addrs []netip.AddrPort) (int, error) {
+	if err := a.exchange(); err != nil {
+		return 0, err
+	}
+	return a.Conn.ReadBatch(bufs, sizes, addrs)
+}
+
+// ReadViews is ReadBatch without a copy.
+func (a *aloneConn) ReadViews(views [][]byte, addrs []netip.AddrPort) (int, error) {
+	if err := a.exchange(); err != nil {
+		return 0, err
+	}
+	return a.Conn.ReadViews(views, addrs)
+}
+
+// exchange takes in a batch and sends the next.
+func (a *aloneConn) exchange() error {
 	if a.left == a.rounds {
 		runtime.LockOSThread() // until the goroutine ends
 		a.began = threadTime()
@@ -78,7 +94,7 @@ func (a *aloneConn) ReadBatch(bufs [][]byte, sizes []int, addrs []netip.AddrPort
 	start := threadTime()
 	if a.left < a.rounds {
 		if err := a.takeIn(); err != nil {
-			return 0, err
+			return err
 		}
 	}
 	if a.left == 0 {
@@ -86,14 +102,14 @@ func (a *aloneConn) ReadBatch(bufs [][]byte, sizes []int, addrs []netip.AddrPort
 			a.took = start - a.began - a.load
 			close(a.ended)
 		})
-		return 0, net.ErrClosed
+		return net.ErrClosed
 	}
 	a.left--
 	if _, err := a.from.WriteBatch(a.bufs, a.addrs); err != nil {
-		return 0, err
+		return err
 	}
 	a.load += threadTime() - start
-	return a.Conn.ReadBatch(bufs, sizes, addrs)
+	return nil
 }
 
 // takeIn reads the packets of a batch where they went.

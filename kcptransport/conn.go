@@ -10,6 +10,9 @@ import (
 // satisfy it. All methods may be called from any goroutine, several at once, except that only one reads.
 //
 // Addresses are unmapped: an IPv4 address is never written in the IPv6 form ::ffff:a.b.c.d.
+//
+// One that has a method ReadViews, with which package internal/views lets datagrams be seen where they lie, spares relays
+// copying them.
 type PacketConn interface {
 	// ReadBatch blocks until at least one datagram is there. It fills bufs[i][:sizes[i]] from addrs[i] for i < n;
 	// what does not fit into a buffer is cut off. The three slices have the same length. It keeps none of them.

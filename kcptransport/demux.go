@@ -6,6 +6,8 @@ import (
 	"net"
 	"net/netip"
 	"time"
+
+	"github.com/2xppg/xppg/internal/views"
 )
 
 const (
@@ -15,12 +17,10 @@ const (
 
 // reader tells arriving packets apart. It belongs to the goroutine that reads the socket.
 type reader struct {
-	e       *Endpoint
-	packets [readBatchLen]*inPacket
-	bufs    [readBatchLen][]byte
-	sizes   [readBatchLen]int
-	addrs   [readBatchLen]netip.AddrPort
-	lacks   bool // some places have no packet
+	e     *Endpoint
+	views [readBatchLen][]byte // of the packets of a batch, in the socket's memory
+	addrs [readBatchLen]netip.AddrPort
+	spare *inPacket // for the next packet that is kept
 
 	gate    gate
 	now     time.Time  // of this batch, zero: nobody has asked yet
@@ -39,16 +39,13 @@ type linkPackets struct {
 
 // read is the goroutine that reads the socket, until it is closed.
 func (e *Endpoint) read() {
-	r := &reader{e: e, lacks: true, gate: newGate(e.shaker.cfg, gateSecrets(e.cfg.Identity, e.shaker.boot))}
-	defer r.free()
+	r := &reader{e: e, spare: newInPacket(), gate: newGate(e.shaker.cfg, gateSecrets(e.cfg.Identity, e.shaker.boot))}
+	defer func() { r.spare.release() }() // the last one
+	next := views.Of(e.cfg.Conn, readBatchLen, packetBufSize)
 	forward := e.cfg.Forwarder != nil
-	n := readBatchLen
 	for failed := 0; ; {
-		r.fill(n)
-		var err error
-		n, err = e.cfg.Conn.ReadBatch(r.bufs[:], r.sizes[:], r.addrs[:])
+		n, err := next(r.views[:], r.addrs[:])
 		if err != nil {
-			n = 0
 			if failed++; errors.Is(err, net.ErrClosed) || failed == maxReadErrors {
 				e.readFailed(err)
 				return
@@ -56,41 +53,20 @@ func (e *Endpoint) read() {
 			continue
 		}
 		failed = 0
-		for i, p := range r.packets[:n] {
-			if b := p.buf[:r.sizes[i]]; forward && isTransit(b) {
-				r.transit.add(b, r.addrs[i]) // and its buffer is free again when it was handed over
+		for i, b := range r.views[:n] {
+			if forward && isTransit(b) {
+				r.transit.add(b, r.addrs[i])
 				continue
 			}
-			p.n, p.from = r.sizes[i], r.addrs[i]
+			p := r.spare
+			p.n, p.from = copy(p.buf[:], b), r.addrs[i]
 			if r.sort(p) {
-				r.packets[i], r.lacks = nil, true
+				r.spare = newInPacket()
 			} else {
 				p.reset()
 			}
 		}
 		r.handOver()
-	}
-}
-
-// fill provides buffers for the first n places of the batch, which the last one has used, where they were taken.
-func (r *reader) fill(n int) {
-	if !r.lacks {
-		return
-	}
-	r.lacks = false
-	for i, p := range r.packets[:n] {
-		if p == nil {
-			p = newInPacket()
-			r.packets[i], r.bufs[i] = p, p.buf[:]
-		}
-	}
-}
-
-func (r *reader) free() {
-	for _, p := range r.packets {
-		if p != nil {
-			p.release()
-		}
 	}
 }
 
@@ -125,7 +101,7 @@ func (r *reader) sort(p *inPacket) (taken bool) {
 
 // isTransit tells packets of circuits that go on from this node.
 func isTransit(b []byte) bool {
-	return len(b) > relayPrefix && (b[0] == typeRelayed || b[0] == typeRelayedMarked) && b[1]&0x80 != 0
+	return len(b) > relayPrefix && len(b) <= packetBufSize && (b[0] == typeRelayed || b[0] == typeRelayedMarked) && b[1]&0x80 != 0
 }
 
 // admit reports whether a first message is for the handshaker.
@@ -139,7 +115,7 @@ func (r *reader) admit(p *inPacket) bool {
 	return r.gate.admit(r.now, p)
 }
 
-// transit are the packets of a batch that are to be carried on. They stay where they were read.
+// transit are the packets of a batch that are to be carried on. They stay where they lie.
 type transit struct {
 	n     int
 	bytes [readBatchLen][]byte

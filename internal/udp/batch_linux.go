@@ -58,6 +58,10 @@ func (b *batcher) readBatch(bufs [][]byte, sizes []int, addrs []netip.AddrPort) 
 	return b.reader.read(bufs, sizes, addrs)
 }
 
+func (b *batcher) readViews(views [][]byte, addrs []netip.AddrPort) (int, error) {
+	return b.reader.readViews(views, addrs)
+}
+
 func (b *batcher) writeBatch(bufs [][]byte, addrs []netip.AddrPort) (int, error) {
 	return b.writer.write(bufs, addrs)
 }

@@ -15,11 +15,12 @@ const (
 	minReadSlots  = 2       // messages a call with coalescing, at the beginning
 	maxReadSlots  = 16      // and when they were all filled
 	slotSize      = 1 << 16 // the largest message that coalescing makes
+	ownSize       = 9 << 10 // of a datagram that is seen without coalescing: more than any link carries in one piece
 )
 
 // reader receives batches. Without coalescing the kernel writes to the caller's buffers. With it a message may be
-// many packets, whose size is known only afterwards: they land in slots and are copied out, which costs a hundredth of
-// the system calls saved.
+// many packets, whose size is known only afterwards: they land in slots, and are shown there or copied out, which costs
+// a hundredth of the system calls saved.
 type reader struct {
 	rc       syscall.RawConn
 	coalesce bool
@@ -31,6 +32,9 @@ type reader struct {
 	names []sockaddr
 	ctls  []control
 	slots [][]byte
+	views [][]byte // of read, in slots
+	own   [][]byte // of readViews, without coalescing, with what they hold
+	sizes []int
 
 	// What the last call got and is not yet handed out.
 	n, next int            // messages, and the one whose turn it is
@@ -69,8 +73,38 @@ func (r *reader) read(bufs [][]byte, sizes []int, addrs []netip.AddrPort) (int, 
 	if !r.coalesce {
 		return r.readDirect(bufs, sizes, addrs)
 	}
+	if len(r.views) < len(bufs) {
+		r.views = make([][]byte, len(bufs))
+	}
+	n, err := r.readSlots(r.views[:len(bufs)], addrs)
+	for i, v := range r.views[:n] {
+		sizes[i] = copy(bufs[i], v)
+	}
+	return n, err
+}
+
+// readViews shows packets where they landed.
+func (r *reader) readViews(views [][]byte, addrs []netip.AddrPort) (int, error) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if r.coalesce {
+		return r.readSlots(views, addrs)
+	}
+	n := min(len(views), maxReadDirect)
+	for len(r.own) < n {
+		r.own, r.sizes = append(r.own, make([]byte, ownSize)), append(r.sizes, 0)
+	}
+	n, err := r.readDirect(r.own[:n], r.sizes[:n], addrs)
+	for i := range n {
+		views[i] = r.own[i][:r.sizes[i]]
+	}
+	return n, err
+}
+
+// readSlots shows packets in slots, until the next call.
+func (r *reader) readSlots(views [][]byte, addrs []netip.AddrPort) (int, error) {
 	for {
-		if n := r.handOut(bufs, sizes, addrs); n > 0 {
+		if n := r.handOut(views, addrs); n > 0 {
 			return n, nil
 		}
 		if r.n == len(r.hs) && r.n < maxReadSlots {
@@ -85,10 +119,10 @@ func (r *reader) read(bufs [][]byte, sizes []int, addrs []netip.AddrPort) (int, 
 	}
 }
 
-// handOut copies packets of the messages that are left.
-func (r *reader) handOut(bufs [][]byte, sizes []int, addrs []netip.AddrPort) int {
+// handOut shows packets of the messages that are left.
+func (r *reader) handOut(views [][]byte, addrs []netip.AddrPort) int {
 	done := 0
-	for done < len(bufs) && r.next < r.n {
+	for done < len(views) && r.next < r.n {
 		h := &r.hs[r.next]
 		message := r.slots[r.next][:h.len]
 		if r.off == 0 {
@@ -99,8 +133,7 @@ func (r *reader) handOut(bufs [][]byte, sizes []int, addrs []netip.AddrPort) int
 			}
 		}
 		end := min(r.off+r.segment, len(message))
-		sizes[done] = copy(bufs[done], message[r.off:end])
-		addrs[done] = r.from
+		views[done], addrs[done] = message[r.off:end:end], r.from
 		done++
 		if r.off = end; end == len(message) {
 			r.next, r.off = r.next+1, 0

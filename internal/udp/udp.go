@@ -31,6 +31,7 @@ var errNoTTL = fmt.Errorf("the socket can't set the TTL of a packet: %w", errors
 // engine moves datagrams in one of the ways that this system has.
 type engine interface {
 	readBatch(bufs [][]byte, sizes []int, addrs []netip.AddrPort) (int, error)
+	readViews(views [][]byte, addrs []netip.AddrPort) (int, error)
 	writeBatch(bufs [][]byte, addrs []netip.AddrPort) (int, error)
 	writeTTL(b []byte, addr netip.AddrPort, ttl int) error
 	offload() (send, receive bool)
@@ -143,6 +144,16 @@ func (c *Conn) ReadBatch(bufs [][]byte, sizes []int, addrs []netip.AddrPort) (in
 		return 0, nil
 	}
 	return c.engine.readBatch(bufs, sizes[:len(bufs)], addrs[:len(bufs)])
+}
+
+// ReadViews is ReadBatch without a copy: views[i] becomes datagram i where it lies in the Conn's own memory. The caller
+// may change it there, until anybody reads again. What is longer than 9 KiB may be cut. Datagrams that follow each
+// other may lie side by side; WriteBatch sends such ones with less work.
+func (c *Conn) ReadViews(views [][]byte, addrs []netip.AddrPort) (int, error) {
+	if len(views) == 0 {
+		return 0, nil
+	}
+	return c.engine.readViews(views, addrs[:len(views)])
 }
 
 // WriteBatch sends bufs[i] to addrs[i] and returns how many the kernel took. It waits when the socket's buffer is

@@ -150,17 +150,14 @@ func (w *writer) pack(bufs [][]byte, addrs []netip.AddrPort, single int) int {
 		h := &w.hs[n].hdr
 		h.Namelen = putSockaddr(&w.names[n], addrs[i], w.is4)
 		h.Iov = &w.iovs[i]
-		h.SetIovlen(count)
+		h.SetIovlen(gather(w.iovs[i:], bufs[i:i+count]))
 		h.Control = nil
 		h.SetControllen(0)
 		if count > 1 {
 			w.ctls[n].setUint16(h, unix.IPPROTO_UDP, unix.UDP_SEGMENT, uint16(len(bufs[i])))
 		}
 		w.counts[n] = count
-		for range count {
-			setIovec(&w.iovs[i], bufs[i])
-			i++
-		}
+		i += count
 	}
 	return n
 }
@@ -222,6 +219,23 @@ func (w *writer) writeTTL(b []byte, addr netip.AddrPort, ttl int) error {
 // canSend tells whether a socket of one family can address a packet to addr.
 func canSend(addr netip.AddrPort, is4 bool) bool {
 	return sendable(addr) && (!is4 || addr.Addr().Is4() || addr.Addr().Is4In6())
+}
+
+// gather has iovs describe bufs, and returns how many it takes: what lies side by side in memory is one.
+func gather(iovs []unix.Iovec, bufs [][]byte) int {
+	n := 0
+	end := uintptr(0)
+	for _, b := range bufs {
+		start := uintptr(unsafe.Pointer(unsafe.SliceData(b)))
+		if n > 0 && start == end {
+			iovs[n-1].SetLen(int(iovs[n-1].Len) + len(b))
+		} else {
+			setIovec(&iovs[n], b)
+			n++
+		}
+		end = start + uintptr(len(b))
+	}
+	return n
 }
 
 func setIovec(v *unix.Iovec, b []byte) {

@@ -14,11 +14,13 @@ import (
 	"sync/atomic"
 	"time"
 
+	"github.com/2xppg/xppg/internal/views"
 	"github.com/2xppg/xppg/kcptransport"
 )
 
 const (
 	maxPacket    = 2048
+	readBatch    = 64 // packets that are read at once where the socket has no memory of its own
 	idleTimeout  = 2 * time.Minute
 	firstTimeout = 10 * time.Second // for the first packet of who connects to us
 	defaultQueue = 128 << 10
@@ -63,6 +65,7 @@ type Config struct {
 type Conn struct {
 	kcptransport.PacketConn
 	cfg     Config
+	readUDP views.Reader
 	open    atomic.Int32 // connections
 	lastUDP atomic.Int64 // when something came by UDP, in Unix nanoseconds; 0: never
 
@@ -101,16 +104,27 @@ func New(udp kcptransport.PacketConn, cfg Config) *Conn {
 	if cfg.Proxy == nil {
 		cfg.Proxy = http.ProxyFromEnvironment
 	}
-	return &Conn{PacketConn: udp, cfg: cfg, links: map[netip.AddrPort]*link{}, perIP: map[netip.Prefix]int{}}
+	return &Conn{PacketConn: udp, cfg: cfg, readUDP: views.Of(udp, readBatch, maxPacket), links: map[netip.AddrPort]*link{}, perIP: map[netip.Prefix]int{}}
 }
 
 // ReadBatch implements kcptransport.PacketConn. UDP and connections take turns.
 func (c *Conn) ReadBatch(bufs [][]byte, sizes []int, addrs []netip.AddrPort) (int, error) {
+	shown := make([][]byte, len(bufs))
+	n, err := c.ReadViews(shown, addrs)
+	for i, v := range shown[:n] {
+		sizes[i] = copy(bufs[i], v)
+	}
+	return n, err
+}
+
+// ReadViews is ReadBatch without a copy: views[i] becomes datagram i where it lies. The caller may change it there, until the
+// next read.
+func (c *Conn) ReadViews(views [][]byte, addrs []netip.AddrPort) (int, error) {
 	for {
-		if n, err := c.takeWaiting(bufs, sizes, addrs); n > 0 || err != nil {
+		if n, err := c.takeWaiting(views, addrs); n > 0 || err != nil {
 			return n, err
 		}
-		n, err := c.PacketConn.ReadBatch(bufs, sizes, addrs)
+		n, err := c.readUDP(views, addrs)
 		if n > 0 {
 			c.lastUDP.Store(time.Now().UnixNano())
 		}
@@ -129,7 +143,7 @@ func (c *Conn) ReadBatch(bufs [][]byte, sizes []int, addrs []netip.AddrPort) (in
 
 // takeWaiting takes what came by connections, every other time. When it takes nothing it
 // sets how long UDP is to be waited for: until something comes by a connection.
-func (c *Conn) takeWaiting(bufs [][]byte, sizes []int, addrs []netip.AddrPort) (n int, err error) {
+func (c *Conn) takeWaiting(views [][]byte, addrs []netip.AddrPort) (n int, err error) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	if len(c.waiting) == 0 {
@@ -139,8 +153,8 @@ func (c *Conn) takeWaiting(bufs [][]byte, sizes []int, addrs []netip.AddrPort) (
 		c.udpsTurn = false
 		return 0, c.waitUntil(time.Now().Add(fairTurn))
 	}
-	for n < len(bufs) && n < len(c.waiting) {
-		sizes[n], addrs[n] = copy(bufs[n], c.waiting[n].data), c.waiting[n].from
+	for n < len(views) && n < len(c.waiting) {
+		views[n], addrs[n] = c.waiting[n].data, c.waiting[n].from
 		n++
 	}
 	rest := copy(c.waiting, c.waiting[n:])
