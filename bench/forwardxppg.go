@@ -128,12 +128,12 @@ type countingSink struct {
 	flows    bool // it has got one
 }
 
-// ReadBatch implements kcptransport.PacketConn.
-func (c *countingSink) ReadBatch(bufs [][]byte, sizes []int, addrs []netip.AddrPort) (int, error) {
+// ReadViews is what its endpoint reads with: see kcptransport.PacketConn.
+func (c *countingSink) ReadViews(views [][]byte, addrs []netip.AddrPort) (int, error) {
 	for {
 		if !c.flows {
-			n, err := c.Conn.ReadBatch(bufs, sizes, addrs)
-			c.flows = n > 0 && onCircuit(bufs[0][:sizes[0]])
+			n, err := c.Conn.ReadViews(views, addrs)
+			c.flows = n > 0 && onCircuit(views[0])
 			if err != nil || !c.flows {
 				return n, err
 			}
@@ -146,7 +146,7 @@ func (c *countingSink) ReadBatch(bufs [][]byte, sizes []int, addrs []netip.AddrP
 		case onCircuit(c.buf[:n]):
 			c.f.count(n, c.progress)
 		default:
-			sizes[0], addrs[0] = copy(bufs[0], c.buf[:n]), from
+			views[0], addrs[0] = c.buf[:n], from
 			return 1, nil
 		}
 	}
