@@ -292,5 +292,9 @@ func (k *linkLoop) circuitChanged(now time.Time, c *Circuit) {
 	case !closed && !known && c.opened.Load() && len(k.sessions.list) > 0:
 		k.circuits = append(k.circuits, c)
 		k.paths.opened(now, c.Path(), rtt, relays)
+		if !k.quietUntil.IsZero() { // there is a way, and the direct ones stay silent
+			k.quietUntil = time.Time{}
+			k.paths.forgetFailing(now)
+		}
 	}
 }

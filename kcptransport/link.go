@@ -133,8 +133,8 @@ func (l *Link) Probe(p Path, ttl int) {
 	}
 }
 
-// Quiet keeps the link from sending on any path for d, at most a minute, or until it hears the peer on one, the two meet
-// again by way of an introducer ([Config.OnMet]), or our network changes. The peer is not asked for a sign of life
+// Quiet keeps the link from sending on any path for d, at most a minute, or until it hears the peer on one, a circuit is
+// opened, the two meet again by way of an introducer ([Config.OnMet]), or our network changes. The peer is not asked for a sign of life
 // meanwhile. Some routers keep a mapping that is in the way for as long as packets come: when hole punching has failed,
 // silence on both sides is what helps.
 func (l *Link) Quiet(d time.Duration) { l.inbox.put(quietMessage{min(d, maxQuiet)}) }

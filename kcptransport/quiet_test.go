@@ -1,6 +1,7 @@
 package kcptransport
 
 import (
+	"net/netip"
 	"testing"
 	"time"
 )
@@ -107,4 +108,49 @@ func TestOnMet(t *testing.T) {
 			w.Error("somebody was told twice")
 		}
 	})
+}
+
+// Who is silent because hole punching has failed is so no longer when there is a circuit.
+func TestCircuitEndsQuiet(t *testing.T) {
+	for _, direct := range []bool{false, true} {
+		inWorld(t, 40*time.Millisecond, func(w *world) {
+			a, b := w.node(1), w.node(2)
+			r := w.relay(10)
+			a.dial(r.node)
+			b.dial(r.node)
+			w.sleep(time.Second)
+			var first [2]*Circuit
+			if !direct {
+				first[0], first[1] = w.circuit(a, b, r)
+			}
+			d := Dial{Peer: b.ID(), Signal: w.couriers(a, b, 20*time.Millisecond)}
+			if direct {
+				d.Addrs, d.Signal = []netip.AddrPort{b.addr()}, nil
+			}
+			l, err := a.Dial(w.ctx, d)
+			if err != nil {
+				w.Fatal(err)
+			}
+			m := b.accept()
+			w.serveEcho(m)
+			w.wantEcho(l)
+			w.net.Partition(a.host, b.host)
+			if direct {
+				_, _ = l.SendDatagram([]byte("hello")), m.SendDatagram([]byte("hello"))
+				w.sleep(2 * time.Second)
+			} else {
+				first[0].Close()
+				first[1].Close()
+			}
+			l.Quiet(25 * time.Second)
+			m.Quiet(25 * time.Second)
+			w.sleep(2 * time.Second)
+			start := time.Now()
+			w.circuit(a, b, r)
+			w.wantEcho(l)
+			if took := time.Since(start); took > time.Second {
+				w.Errorf("direct before: %v: it took %v", direct, took)
+			}
+		})
+	}
 }
