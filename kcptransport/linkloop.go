@@ -414,21 +414,25 @@ func (k *linkLoop) attach(now time.Time, m sessionMessage) {
 
 // met takes the consequences of a handshake that went by way of an introducer.
 func (k *linkLoop) met(now time.Time, m sessionMessage) {
-	again := k.paths.inUse != nil
+	again, lost := k.paths.inUse != nil, !k.paths.lostAt.IsZero()
 	switch {
 	case again && m.relayed:
 		if !k.paths.inUse.path.Direct() { // both know where the other one is now
 			k.tellMet()
 		}
 		return
-	case again && m.signal == nil:
+	case (again || lost) && m.signal == nil:
 		return
 	}
 	k.signal, k.signalAt = m.signal, time.Time{}
 	if m.est.initiator {
 		k.signalRTT, k.signalAt, k.signalProbes = max(m.rtt, 1), now, 0
 	}
-	if !again {
+	switch {
+	case lost: // there is nothing to doubt
+		k.tellMet()
+		return
+	case !again:
 		return
 	}
 	k.paths.doubtAll(now, ReasonMoved) // the peer would not have taken that way if it reached us
@@ -574,7 +578,11 @@ func (k *linkLoop) checkPeer(now time.Time) {
 // nothing to say.
 func (k *linkLoop) deadAt() (at, since time.Time) {
 	if k.paths.inUse == nil { // nobody can be asked, so a path must be found within that time
-		return k.paths.heardAt.Add(k.ep.cfg.DeadAfter), k.paths.heardAt
+		since = k.paths.heardAt
+		if lost := k.paths.lostAt; !lost.IsZero() && lost.Before(since) { // what comes by way of an introducer is no path
+			since = lost
+		}
+		return since.Add(k.ep.cfg.DeadAfter), since
 	}
 	return k.paths.deadAt(k.ep.cfg.DeadAfter), k.paths.askedAt
 }
