@@ -303,7 +303,7 @@ func (h *handshaker) named(l *Link) {
 // linkFor returns the link that a completed handshake belongs to. It makes one if need be, in the place of one that
 // the peer knows nothing of any more.
 func (h *handshaker) linkFor(now time.Time, peer PeerID, local linkName, remote remoteID) (l *Link, made bool, err error) {
-	if h.hasEnded(peer, local) {
+	if h.hasEnded(peer, local) && local.of.isSame(remote, now) { // otherwise the peer has begun anew, too
 		return nil, false, &metTooLateError{local.of}
 	}
 	old := h.e.table.link(peer)
