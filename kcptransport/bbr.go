@@ -160,9 +160,10 @@ func (b *bbr) newRound(s ackSample) {
 }
 
 // gentle reports whether so little is sent, for some time, that no queue of the path grows, however short: bbrDown is slow
-// where something was lost, and what probing queued has left a short queue after the first part of it.
+// where something was lost, and what probing queued has left a short queue after the first part of it. On a path on which even
+// the least that is sent makes a queue it never is.
 func (b *bbr) gentle(now time.Duration) bool {
-	return b.state == bbrCruise && b.phase == bbrDown && b.slowly && now-b.phaseAt > b.leastHead()
+	return b.state == bbrCruise && b.phase == bbrDown && b.slowly && now-b.phaseAt > b.leastHead() && b.rate() < b.delivery()
 }
 
 // learnLoss takes for chance what was lost of what was sent gently. Of the rest it may have been too much.

@@ -62,6 +62,11 @@ func TestBBRGentle(t *testing.T) {
 	if b.enter(time.Second, bbrDown); b.gentle(time.Second + 9*ms) {
 		t.Error("nothing was lost since, but bbrDown is slow")
 	}
+	b = cruising(20e3, 50*ms) // so slow a path that the least that is sent is more than it delivers
+	b.lossy = true
+	if b.enter(time.Second, bbrDown); b.gentle(time.Second+40*ms) && b.rate() > b.delivery() {
+		t.Errorf("%.0f bytes a second count as gentle where %.0f are delivered", b.rate(), b.delivery())
+	}
 }
 
 // A round trip that nobody measured does not show that a queue has drained.
