@@ -191,7 +191,9 @@ func (p *peer) punchAgain(ctx context.Context) {
 	}
 	ctx, cancel := context.WithTimeout(ctx, punchTimeout)
 	defer cancel()
-	_, _ = p.pg.ep.Dial(ctx, kcptransport.Dial{Peer: p.id, Signal: circuits[0].path}) // OnMet follows: see peer.mend
+	if got, err := p.pg.ep.Dial(ctx, kcptransport.Dial{Peer: p.id, Signal: circuits[0].path}); err == nil { // OnMet follows: see peer.mend
+		p.pg.useInstead(p.link, got)
+	}
 }
 
 // waitDirect waits until the path is direct, for d at most.

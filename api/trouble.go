@@ -95,8 +95,12 @@ func (pg *Playground) meetOnce(link *kcptransport.Link) bool {
 	case <-link.Done():
 		return false
 	}
-	if _, err := pg.ep.Dial(ctx, kcptransport.Dial{Peer: link.Peer(), Signal: sig}); err != nil {
+	got, err := pg.ep.Dial(ctx, kcptransport.Dial{Peer: link.Peer(), Signal: sig})
+	if err != nil {
 		return false
+	}
+	if pg.useInstead(link, got) {
+		return true
 	}
 	linger := time.NewTimer(troubleLinger)
 	defer linger.Stop()
@@ -104,6 +108,18 @@ func (pg *Playground) meetOnce(link *kcptransport.Link) bool {
 	case <-linger.C:
 	case <-link.Done():
 	case <-ctx.Done():
+	}
+	return true
+}
+
+// useInstead makes a peer of the link that a Dial returned which was to help another one, when that was given up meanwhile. Nobody
+// else does: to who dials, a link is not offered. It reports whether it was so.
+func (pg *Playground) useInstead(old, got *kcptransport.Link) bool {
+	if got == old {
+		return false
+	}
+	if pg.ep.Link(got.Peer()) == got {
+		_, _ = pg.adopt(got) // fails only when we are closing
 	}
 	return true
 }
