@@ -50,7 +50,7 @@ type Config struct {
 	// a Signal has them meet again. Default: the link keeps asking where it knows to ask.
 	OnTrouble func(*Link)
 
-	// OnMet is called, on a goroutine of its own, when the two sides of a link whose path fails have met again: on both
+	// OnMet is called, on a goroutine of its own, when the two sides of a link whose path fails, or has ended, have met again: on both
 	// sides, at the time when Dial and Accept return a new link, and for the same purpose, which is hole punching to
 	// Link.RemoteCandidates. The link itself sends nothing on its old paths for a second: a packet that is too early can do
 	// harm. Default: nothing is tried.
