@@ -9,6 +9,8 @@ import (
 	"slices"
 	"time"
 
+	"github.com/fxamacker/cbor/v2"
+
 	"github.com/2xppg/xppg/kcptransport"
 )
 
@@ -38,14 +40,38 @@ func (p *peer) tellPeers(ctx context.Context) {
 		case <-p.gossipWake:
 		}
 		for batch := p.takeNews(); len(batch) > 0; batch = p.takeNews() {
-			if err := writeFrame(s, gossipFrame{Records: batch}); err != nil {
-				return
+			for _, f := range gossipFrames(batch) {
+				if err := writeFrame(s, f); err != nil {
+					return
+				}
 			}
 		}
 		if !pause(ctx, gossipEvery) {
 			return
 		}
 	}
+}
+
+// encodedFrame is a gossipFrame whose records are encoded already.
+type encodedFrame struct {
+	Records []cbor.RawMessage `cbor:"0,keyasint"`
+}
+
+// gossipFrames puts records into frames that the other side takes: where a peer has many neighbours, so does its record, and one frame
+// does not hold a whole batch.
+func gossipFrames(records []record) (frames []encodedFrame) {
+	const head = 16 // bytes of a frame beside its records, at most
+	room := 0
+	for _, r := range records {
+		b := mustMarshal(r)
+		if room < len(b) {
+			frames, room = append(frames, encodedFrame{}), maxGossipFrame-head
+		}
+		last := &frames[len(frames)-1]
+		last.Records = append(last.Records, b)
+		room -= len(b)
+	}
+	return frames
 }
 
 // tell marks the records of these peers to be sent to p: soon, or, if they were but renewed, with the next ones that are sent, a

@@ -1,6 +1,7 @@
 package api
 
 import (
+	"bytes"
 	"net/netip"
 	"testing"
 	"time"
@@ -84,6 +85,50 @@ func TestBookStaysBounded(t *testing.T) {
 	}
 	if b.newer(newest[:], now.UnixMilli()) || !b.newer(newest[:], now.Add(time.Hour).UnixMilli()) {
 		t.Error("newer is wrong about the newest record")
+	}
+}
+
+// In a room of many, where each record names many neighbours and relays, a batch of records is told in frames that the other side
+// takes.
+func TestGossipFramesAreTaken(t *testing.T) {
+	now := time.Unix(1_700_000_000, 0)
+	own := testOwnRecord([]netip.AddrPort{netip.MustParseAddrPort("1.2.3.4:5"), netip.MustParseAddrPort("[2001:db8::1]:7337")})
+	for i := range maxNeighbours {
+		own.neighbours = append(own.neighbours, testIdentity(byte(i)).ID())
+	}
+	for i := range maxRelayLinks {
+		own.relays = append(own.relays, relaymesh.RelayLink{Relay: testIdentity(byte(i)).ID(), RTT: time.Minute})
+	}
+	for _, n := range []int{0, 1, maxBatch} {
+		var records []record
+		for i := range n {
+			records = append(records, makeRecord(testIdentity(byte(i)), "test", now, own, false))
+		}
+		var b bytes.Buffer
+		for _, f := range gossipFrames(records) {
+			if err := writeFrame(&b, f); err != nil {
+				t.Fatal(err)
+			}
+		}
+		var got []record
+		for b.Len() > 0 {
+			var f gossipFrame
+			if err := readFrame(&b, maxGossipFrame, &f); err != nil {
+				t.Fatal(err)
+			}
+			if len(f.Records) == 0 || len(f.Records) > maxBatch {
+				t.Fatalf("%d records in a frame", len(f.Records))
+			}
+			got = append(got, f.Records...)
+		}
+		if len(got) != n {
+			t.Fatalf("%d of %d records", len(got), n)
+		}
+		for i, r := range got {
+			if _, err := r.check("test", now); err != nil || !bytes.Equal(r.Sig, records[i].Sig) {
+				t.Errorf("record %d: %v", i, err)
+			}
+		}
 	}
 }
 
