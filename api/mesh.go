@@ -3,6 +3,7 @@ package api
 import (
 	"cmp"
 	"context"
+	"hash/fnv"
 	"maps"
 	"net/netip"
 	"slices"
@@ -22,6 +23,7 @@ const (
 	stunEvery      = 5 * time.Minute
 	stunRetryEvery = 30 * time.Second
 	stunTimeout    = 10 * time.Second
+	toldNeighbours = 16 // that a record names, at most, of who does not relay
 )
 
 // contactState is what we know of our tries to connect to a peer of the book.
@@ -84,9 +86,7 @@ func (r ownRecord) equal(o ownRecord) bool {
 func (pg *Playground) ownRecord(told ownRecord) ownRecord {
 	r := ownRecord{addrs: pg.toldAddrs(), relay: pg.Relaying()}
 	r.urls = pg.urls(r.addrs)
-	for _, p := range pg.readyPeers() {
-		r.neighbours = append(r.neighbours, p.id)
-	}
+	r.neighbours = pg.toldNeighbours(r.relay)
 	for _, l := range pg.relayLinks(r.relay) {
 		i := slices.IndexFunc(told.relays, func(o relaymesh.RelayLink) bool { return o.Relay == l.Relay })
 		if i >= 0 {
@@ -102,6 +102,29 @@ func (pg *Playground) ownRecord(told ownRecord) ownRecord {
 		pg.workNow.Store(&work)
 	}
 	return r
+}
+
+// toldNeighbours returns the peers to name as neighbours. A relay names all: to them it leads. Others name a few who can introduce them,
+// relays first: where all name all, and many have links to each other, each that comes or goes would change the record of everybody.
+func (pg *Playground) toldNeighbours(relay bool) (ids []kcptransport.PeerID) {
+	for _, p := range pg.readyPeers() {
+		ids = append(ids, p.id)
+	}
+	if relay || len(ids) <= toldNeighbours {
+		return ids
+	}
+	self, rank := pg.ID(), map[kcptransport.PeerID]uint64{}
+	for _, id := range ids {
+		h := fnv.New64a() // each node names others, and the same ones while they are there (rendezvous hashing)
+		_, _ = h.Write(append(self[:], id[:]...))
+		if rank[id] = h.Sum64() >> 1; !pg.knownToRelay(id) {
+			rank[id] |= 1 << 63
+		}
+	}
+	slices.SortFunc(ids, func(a, b kcptransport.PeerID) int { return cmp.Compare(rank[a], rank[b]) })
+	ids = ids[:toldNeighbours]
+	slices.SortFunc(ids, kcptransport.PeerID.Compare)
+	return ids
 }
 
 // relayLinks returns the relays by which others can reach us; of a relay: the nearest ones to which it has links.

@@ -131,6 +131,12 @@ func (pg *Playground) mayRelay(id kcptransport.PeerID) bool {
 	return info == nil || info.relay
 }
 
+// knownToRelay reports whether a peer has told that it relays.
+func (pg *Playground) knownToRelay(id kcptransport.PeerID) bool {
+	info := pg.recordOf(id)
+	return info != nil && info.relay
+}
+
 // relayTo sets up one more circuit to a peer, by the best of the ways that no circuit to it uses yet.
 func (pg *Playground) relayTo(ctx context.Context, id kcptransport.PeerID) (*kcptransport.Circuit, error) {
 	err := errNoRelay
