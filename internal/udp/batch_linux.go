@@ -8,6 +8,8 @@ import (
 	"unsafe"
 
 	"golang.org/x/sys/unix"
+
+	"github.com/2xppg/xppg/internal/views"
 )
 
 // mmsghdr is the kernel's struct mmsghdr.
@@ -58,8 +60,11 @@ func (b *batcher) readBatch(bufs [][]byte, sizes []int, addrs []netip.AddrPort) 
 	return b.reader.read(bufs, sizes, addrs)
 }
 
-func (b *batcher) readViews(views [][]byte, addrs []netip.AddrPort) (int, error) {
-	return b.reader.readViews(views, addrs)
+func (b *batcher) views() views.Reader {
+	if !b.reader.coalesce {
+		return nil
+	}
+	return b.reader.readViews
 }
 
 func (b *batcher) writeBatch(bufs [][]byte, addrs []netip.AddrPort) (int, error) {

@@ -15,7 +15,6 @@ const (
 	minReadSlots  = 2       // messages a call with coalescing, at the beginning
 	maxReadSlots  = 16      // and when they were all filled
 	slotSize      = 1 << 16 // the largest message that coalescing makes
-	ownSize       = 9 << 10 // of a datagram that is seen without coalescing: more than any link carries in one piece
 )
 
 // reader receives batches. Without coalescing the kernel writes to the caller's buffers. With it a message may be
@@ -33,8 +32,6 @@ type reader struct {
 	ctls  []control
 	slots [][]byte
 	views [][]byte // of read, in slots
-	own   [][]byte // of readViews, without coalescing, with what they hold
-	sizes []int
 
 	// What the last call got and is not yet handed out.
 	n, next int            // messages, and the one whose turn it is
@@ -83,22 +80,11 @@ func (r *reader) read(bufs [][]byte, sizes []int, addrs []netip.AddrPort) (int, 
 	return n, err
 }
 
-// readViews shows packets where they landed.
+// readViews shows packets where they landed: in slots, so there has to be coalescing.
 func (r *reader) readViews(views [][]byte, addrs []netip.AddrPort) (int, error) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	if r.coalesce {
-		return r.readSlots(views, addrs)
-	}
-	n := min(len(views), maxReadDirect)
-	for len(r.own) < n {
-		r.own, r.sizes = append(r.own, make([]byte, ownSize)), append(r.sizes, 0)
-	}
-	n, err := r.readDirect(r.own[:n], r.sizes[:n], addrs)
-	for i := range n {
-		views[i] = r.own[i][:r.sizes[i]]
-	}
-	return n, err
+	return r.readSlots(views, addrs)
 }
 
 // readSlots shows packets in slots, until the next call.

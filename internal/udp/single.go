@@ -10,6 +10,8 @@ import (
 
 	"golang.org/x/net/ipv4"
 	"golang.org/x/net/ipv6"
+
+	"github.com/2xppg/xppg/internal/views"
 )
 
 // addrPortConn is what *net.UDPConn and alike offer without an allocation per packet.
@@ -18,16 +20,12 @@ type addrPortConn interface {
 	WriteToUDPAddrPort(b []byte, addr netip.AddrPort) (int, error)
 }
 
-const maxDatagram = 1 << 16
-
 // single moves one packet a call.
 type single struct {
 	conn    addrPortConn
 	ttl     *ttlSetter // nil where there is none
 	refused *atomic.Uint64
 	mu      sync.Mutex // held while sending, so that a packet's TTL applies to that packet only
-	reading sync.Mutex // held while readViews reads
-	buf     []byte     // of readViews
 }
 
 func newSingle(pc *net.UDPConn, refused *atomic.Uint64) *single {
@@ -36,35 +34,17 @@ func newSingle(pc *net.UDPConn, refused *atomic.Uint64) *single {
 
 func (s *single) offload() (send, receive bool) { return false, false }
 
-func (s *single) readBatch(bufs [][]byte, sizes []int, addrs []netip.AddrPort) (n int, err error) {
-	if sizes[0], addrs[0], err = s.read(bufs[0]); err != nil {
-		return 0, err
-	}
-	return 1, nil
-}
+func (s *single) views() views.Reader { return nil }
 
-func (s *single) readViews(views [][]byte, addrs []netip.AddrPort) (int, error) {
-	s.reading.Lock()
-	defer s.reading.Unlock()
-	if s.buf == nil {
-		s.buf = make([]byte, maxDatagram)
-	}
-	n, from, err := s.read(s.buf)
-	if err != nil {
-		return 0, err
-	}
-	views[0], addrs[0] = s.buf[:n], from
-	return 1, nil
-}
-
-func (s *single) read(b []byte) (n int, from netip.AddrPort, err error) {
+func (s *single) readBatch(bufs [][]byte, sizes []int, addrs []netip.AddrPort) (int, error) {
 	for {
-		n, from, err := s.conn.ReadFromUDPAddrPort(b)
+		n, from, err := s.conn.ReadFromUDPAddrPort(bufs[0])
 		if err == nil {
-			return n, unmap(from), nil
+			sizes[0], addrs[0] = n, unmap(from)
+			return 1, nil
 		}
 		if !isTransient(err) {
-			return 0, netip.AddrPort{}, err
+			return 0, err
 		}
 	}
 }

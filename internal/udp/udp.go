@@ -17,9 +17,12 @@ import (
 	"io/fs"
 	"net"
 	"net/netip"
+	"sync"
 	"sync/atomic"
 	"syscall"
 	"time"
+
+	"github.com/2xppg/xppg/internal/views"
 )
 
 // bufferSize is asked of the kernel for each direction, in bytes: 340 ms of 100 Mbit/s.
@@ -31,7 +34,7 @@ var errNoTTL = fmt.Errorf("the socket can't set the TTL of a packet: %w", errors
 // engine moves datagrams in one of the ways that this system has.
 type engine interface {
 	readBatch(bufs [][]byte, sizes []int, addrs []netip.AddrPort) (int, error)
-	readViews(views [][]byte, addrs []netip.AddrPort) (int, error)
+	views() views.Reader // nil when what is read lies nowhere but in the caller's buffers
 	writeBatch(bufs [][]byte, addrs []netip.AddrPort) (int, error)
 	writeTTL(b []byte, addr netip.AddrPort, ttl int) error
 	offload() (send, receive bool)
@@ -44,7 +47,15 @@ type Conn struct {
 	local   net.Addr
 	engine  engine
 	refused *atomic.Uint64
+	once    sync.Once
+	views   views.Reader // of ReadViews, made with the first call
 }
+
+// What ReadViews has memory for, where the engine has none.
+const (
+	viewBatch = 64
+	viewSize  = 9 << 10 // bytes of a datagram: more than any link carries in one piece
+)
 
 // Stats is what a socket did.
 type Stats struct {
@@ -146,14 +157,26 @@ func (c *Conn) ReadBatch(bufs [][]byte, sizes []int, addrs []netip.AddrPort) (in
 	return c.engine.readBatch(bufs, sizes[:len(bufs)], addrs[:len(bufs)])
 }
 
-// ReadViews is ReadBatch without a copy: views[i] becomes datagram i where it lies in the Conn's own memory. The caller
-// may change it there, until anybody reads again. What is longer than 9 KiB may be cut. Datagrams that follow each
-// other may lie side by side; WriteBatch sends such ones with less work.
-func (c *Conn) ReadViews(views [][]byte, addrs []netip.AddrPort) (int, error) {
-	if len(views) == 0 {
+// ReadViews is ReadBatch without a copy: shown[i] becomes datagram i where it lies in the Conn's own memory. The caller
+// may change it there, until anybody reads again; one goroutine at a time calls it. What is longer than 9 KiB may be
+// cut. Datagrams that follow each other may lie side by side; WriteBatch sends such ones with less work.
+func (c *Conn) ReadViews(shown [][]byte, addrs []netip.AddrPort) (int, error) {
+	if len(shown) == 0 {
 		return 0, nil
 	}
-	return c.engine.readViews(views, addrs[:len(views)])
+	c.once.Do(func() {
+		if c.views = c.engine.views(); c.views == nil {
+			c.views = views.Of(copied{c}, viewBatch, viewSize)
+		}
+	})
+	return c.views(shown, addrs[:len(shown)])
+}
+
+// copied has the datagrams of a Conn to read, and no views of its own.
+type copied struct{ c *Conn }
+
+func (c copied) ReadBatch(bufs [][]byte, sizes []int, addrs []netip.AddrPort) (int, error) {
+	return c.c.ReadBatch(bufs, sizes, addrs)
 }
 
 // WriteBatch sends bufs[i] to addrs[i] and returns how many the kernel took. It waits when the socket's buffer is
