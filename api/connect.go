@@ -587,7 +587,7 @@ func (pg *Playground) introducersOf(target kcptransport.PeerID) []*peer {
 		if knows[p.id] {
 			i.worth += 4
 		}
-		if info := pg.recordOf(p.id); info != nil && info.relay {
+		if pg.knownToRelay(p.id) {
 			i.worth += 2
 		}
 		if path, ok := p.link.Path(); ok {

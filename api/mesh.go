@@ -23,7 +23,7 @@ const (
 	stunEvery      = 5 * time.Minute
 	stunRetryEvery = 30 * time.Second
 	stunTimeout    = 10 * time.Second
-	toldNeighbours = 16 // that a record names, at most, of who does not relay
+	maxTold        = 16 // that a record names, at most, of who does not relay
 )
 
 // contactState is what we know of our tries to connect to a peer of the book.
@@ -110,7 +110,7 @@ func (pg *Playground) toldNeighbours(relay bool) (ids []kcptransport.PeerID) {
 	for _, p := range pg.readyPeers() {
 		ids = append(ids, p.id)
 	}
-	if relay || len(ids) <= toldNeighbours {
+	if relay || len(ids) <= maxTold {
 		return ids
 	}
 	self, rank := pg.ID(), map[kcptransport.PeerID]uint64{}
@@ -122,7 +122,7 @@ func (pg *Playground) toldNeighbours(relay bool) (ids []kcptransport.PeerID) {
 		}
 	}
 	slices.SortFunc(ids, func(a, b kcptransport.PeerID) int { return cmp.Compare(rank[a], rank[b]) })
-	ids = ids[:toldNeighbours]
+	ids = ids[:maxTold]
 	slices.SortFunc(ids, kcptransport.PeerID.Compare)
 	return ids
 }
