@@ -15,13 +15,16 @@ import (
 )
 
 const (
-	gossipEvery   = 200 * time.Millisecond // at most, that one peer is sent records
-	gossipRelayed = 2 * time.Second        // that records wait for a direct path, not to burden relays with them
-	gossipRenewed = 10 * time.Minute       // at most, that records wait which say the same as before: on an idle link they are most of what travels
+	gossipEvery    = 200 * time.Millisecond // at most, that one peer is sent records
+	gossipRelayed  = 2 * time.Second        // that records wait for a direct path, not to burden relays with them
+	gossipRenewed  = 10 * time.Minute       // at most, that records wait which say the same as before: on an idle link they are most of what travels
+	gossipOffers   = 2 * time.Second        // at most, that offers wait: until then many peers have shown that they know the record
+	gossipEager    = 4                      // peers that a record which is passed on is told whole
+	gossipFew      = 8                      // records that a new peer is told whole
+	gossipPatience = time.Second            // within which a record is asked for once
 )
 
-// tellPeers sends the peer every record we have, then those that change, until
-// the link ends.
+// tellPeers tells the peer every record we have, then those that change, and asks for those that it offers, until the link ends.
 func (p *peer) tellPeers(ctx context.Context) {
 	p.waitDirect(ctx, gossipRelayed)
 	s, err := p.open(ctx, kindPeers)
@@ -31,37 +34,58 @@ func (p *peer) tellPeers(ctx context.Context) {
 	defer func() { _ = s.Close() }()
 	stop := context.AfterFunc(ctx, func() { s.Reset(codeClosed) })
 	defer stop()
-	defer p.takeNews() // stops its timer
-	p.tell(false, p.pg.knownPeers()...)
-	for {
-		select {
-		case <-ctx.Done():
-			return
-		case <-p.gossipWake:
-		}
-		for batch := p.takeNews(); len(batch) > 0; batch = p.takeNews() {
-			for _, f := range gossipFrames(batch) {
-				if err := writeFrame(s, f); err != nil {
-					return
-				}
+	known := p.pg.knownPeers()
+	few := len(known) <= gossipFew
+	for _, id := range known {
+		p.tell(few || id == p.pg.ID(), 0, id)
+	}
+	timer := time.NewTimer(0)
+	defer timer.Stop()
+	for woken(ctx, timer, p.gossipWake) {
+		frames, next := p.nextFrames(time.Now())
+		for _, f := range frames {
+			if err := writeFrame(s, f); err != nil {
+				return
 			}
 		}
-		if !pause(ctx, gossipEvery) {
+		if len(frames) > 0 && !pause(ctx, gossipEvery) {
 			return
+		}
+		if timer.Stop(); !next.IsZero() {
+			timer.Reset(time.Until(next))
 		}
 	}
 }
 
-// encodedFrame is a gossipFrame whose records are encoded already.
-type encodedFrame struct {
-	Records []cbor.RawMessage `cbor:"0,keyasint"`
+// nextFrames returns what is to be sent to the peer now, and when there will be more; zero: only when woken.
+func (p *peer) nextFrames(now time.Time) (frames []encodedFrame, next time.Time) {
+	p.newsMu.Lock()
+	whole, offers := p.news.take(now)
+	asks, next := p.news.takeAsks(now, p.pg.mayAsk)
+	next = sooner(next, p.news.due)
+	p.newsMu.Unlock()
+	return gossipFrames(p.pg.recordsOf(whole), p.pg.offersOf(offers), asks), next
 }
 
-// gossipFrames puts records into frames that the other side takes: where a peer has many neighbours, so does its record, and one frame
+// encodedFrame is a gossipFrame whose records are encoded already.
+type encodedFrame struct {
+	Records []cbor.RawMessage `cbor:"0,keyasint,omitempty"`
+	Offers  []recordOffer     `cbor:"1,keyasint,omitempty"`
+	Asks    [][]byte          `cbor:"2,keyasint,omitempty"`
+}
+
+// gossipFrames puts what is to be told into frames that the other side takes: where a peer has many neighbours, so does its record, and one frame
 // does not hold a whole batch.
-func gossipFrames(records []record) (frames []encodedFrame) {
-	const head = 16 // bytes of a frame beside its records, at most
+func gossipFrames(records []record, offers []recordOffer, asks []kcptransport.PeerID) (frames []encodedFrame) {
+	const head = 32 // bytes of a frame beside what it lists, at most
 	room := 0
+	if len(offers)+len(asks) > 0 {
+		f := encodedFrame{Offers: offers}
+		for _, id := range asks {
+			f.Asks = append(f.Asks, bytes.Clone(id[:]))
+		}
+		frames, room = append(frames, f), maxGossipFrame-head-len(mustMarshal(f))
+	}
 	for _, r := range records {
 		b := mustMarshal(r)
 		if room < len(b) {
@@ -74,46 +98,65 @@ func gossipFrames(records []record) (frames []encodedFrame) {
 	return frames
 }
 
-// tell marks the records of these peers to be sent to p: soon, or, if they were but renewed, with the next ones that are sent, a
-// few minutes later at most.
-func (p *peer) tell(renewed bool, ids ...kcptransport.PeerID) {
+// tell has the peer told the record of somebody within some time, whole or as an offer.
+func (p *peer) tell(whole bool, within time.Duration, id kcptransport.PeerID) {
+	if id == p.id { // it knows itself best
+		return
+	}
 	p.newsMu.Lock()
-	for _, id := range ids {
-		if id != p.id { // it knows itself best
-			p.news[id] = true
-		}
-	}
-	n := len(p.news)
-	if n > 0 && renewed && p.newsTimer == nil {
-		wait := gossipRenewed*3/4 + time.Duration(p.pg.randomUint64()%uint64(gossipRenewed/4)) // so that two do not tell each other the same
-		p.newsTimer = time.AfterFunc(wait, func() { wake(p.gossipWake) })
-	}
+	before := p.news.due
+	p.news.add(id, whole, time.Now().Add(within))
+	earlier := before != p.news.due
+	n := len(p.news.tell)
 	p.newsMu.Unlock()
 	if n > 2*maxRecords { // it does not read, and the book has moved on
 		p.forgetStaleNews()
 	}
-	if n > 0 && !renewed {
+	if earlier {
 		wake(p.gossipWake)
 	}
 }
 
-// untell is called when p has told records itself: what it knows is no news.
-func (p *peer) untell(records []record) {
+// hears takes note that the peer has a record of that time: if ours is no newer, it is no news. offered means that we can ask the peer for it.
+func (p *peer) hears(id kcptransport.PeerID, made int64, offered bool) {
+	have := p.pg.recordTime(id)
 	p.newsMu.Lock()
 	defer p.newsMu.Unlock()
-	for _, r := range records {
-		if id, ok := peerID(r.Peer); ok && p.news[id] && !p.pg.knowsNewer(id, r.Time) {
-			delete(p.news, id)
+	if have <= made {
+		p.news.known(id, made)
+	}
+	if have < made && offered {
+		p.news.offer(id, made)
+	}
+}
+
+// readOffers takes note of what the peer has, and has it asked for what we do not know.
+func (p *peer) readOffers(offers []recordOffer, now time.Time) {
+	for _, o := range offers {
+		if id, ok := peerID(o.Peer); ok && id != p.pg.ID() && !ofAnotherTime(o.Time, now) {
+			p.hears(id, o.Time, true)
+		}
+	}
+	wake(p.gossipWake)
+}
+
+// answerAsks has the peer told what it asks for, as far as we have it.
+func (p *peer) answerAsks(asks [][]byte) {
+	for _, b := range asks {
+		if id, ok := peerID(b); ok && p.pg.recordOf(id) != nil {
+			p.tell(true, 0, id)
 		}
 	}
 }
 
-// knowsNewer reports whether we have a newer record of a peer than one made at a time.
-func (pg *Playground) knowsNewer(id kcptransport.PeerID, made int64) bool {
+// recordTime returns when the record was made that we have of a peer, in Unix milliseconds; 0 when we have none.
+func (pg *Playground) recordTime(id kcptransport.PeerID) int64 {
 	pg.mu.Lock()
 	defer pg.mu.Unlock()
-	have := pg.book.infos[id]
-	return have != nil && have.made.UnixMilli() > made
+	if have := pg.book.infos[id]; have != nil {
+		return have.made.UnixMilli()
+	}
+	return 0
 }
 
 // forgetStaleNews drops what the book no longer holds.
@@ -124,39 +167,51 @@ func (p *peer) forgetStaleNews() {
 	}
 	p.newsMu.Lock()
 	defer p.newsMu.Unlock()
-	maps.DeleteFunc(p.news, func(id kcptransport.PeerID, _ bool) bool { return !known[id] })
+	maps.DeleteFunc(p.news.tell, func(id kcptransport.PeerID, _ bool) bool { return !known[id] })
 }
 
-func (p *peer) takeNews() []record {
-	p.newsMu.Lock()
-	if p.newsTimer != nil {
-		p.newsTimer.Stop()
-		p.newsTimer = nil
-	}
-	ids := make([]kcptransport.PeerID, 0, maxBatch)
-	for id := range p.news {
-		if len(ids) == maxBatch {
-			break
-		}
-		ids = append(ids, id)
-		delete(p.news, id)
-	}
-	p.newsMu.Unlock()
-	slices.SortFunc(ids, kcptransport.PeerID.Compare)
-	return p.pg.recordsOf(ids)
+// askedRecord is a record that some peer was asked for.
+type askedRecord struct {
+	made int64
+	at   time.Time
 }
 
-// readPeers takes in the records that the peer passes on.
+// mayAsk returns from when on a peer may be asked for a record that it offers: another one may have been asked just now, and answer. If
+// that is now, it counts as asked. Zero means that it is no news.
+func (pg *Playground) mayAsk(id kcptransport.PeerID, made int64) time.Time {
+	now := time.Now()
+	pg.mu.Lock()
+	defer pg.mu.Unlock()
+	if have := pg.book.infos[id]; have != nil && have.made.UnixMilli() >= made {
+		return time.Time{}
+	}
+	if a, ok := pg.asked[id]; ok && a.made >= made && now.Before(a.at.Add(gossipPatience)) {
+		return a.at.Add(gossipPatience)
+	}
+	if len(pg.asked) >= maxRecords { // hostile offers
+		clear(pg.asked)
+	}
+	pg.asked[id] = askedRecord{made, now}
+	return now
+}
+
+// readPeers takes in what the peer tells, offers and asks for.
 func (p *peer) readPeers(r io.Reader) error {
 	for {
 		var f gossipFrame
 		if err := readFrame(r, maxGossipFrame, &f); err != nil {
 			return err
 		}
-		if len(f.Records) > maxBatch {
-			return fmt.Errorf("%w: %d peer records in one frame", errProtocol, len(f.Records))
+		if n := max(len(f.Records), len(f.Offers), len(f.Asks)); n > maxBatch {
+			return fmt.Errorf("%w: %d peer records in one frame", errProtocol, n)
 		}
-		p.pg.learn(p, f.Records)
+		if len(f.Records) > 0 {
+			p.pg.learn(p, f.Records)
+		}
+		if len(f.Offers) > 0 {
+			p.readOffers(f.Offers, time.Now())
+		}
+		p.answerAsks(f.Asks)
 	}
 }
 
@@ -164,9 +219,11 @@ func (p *peer) readPeers(r io.Reader) error {
 // verify are dropped: the neighbour may have been fooled, too.
 func (pg *Playground) learn(from *peer, records []record) {
 	now := time.Now()
-	from.untell(records)
 	var fresh, renewed []kcptransport.PeerID
 	for _, r := range records {
+		if id, ok := peerID(r.Peer); ok {
+			from.hears(id, r.Time, false)
+		}
 		pg.mu.Lock()
 		news := pg.book.newer(r.Peer, r.Time)
 		pg.mu.Unlock()
@@ -183,6 +240,7 @@ func (pg *Playground) learn(from *peer, records []record) {
 			pg.contactMoved(info.Peer, now)
 		}
 		pg.book.put(info, now)
+		delete(pg.asked, info.Peer)
 		pg.mu.Unlock()
 		if old != nil && r.repeats(old.raw) {
 			renewed = append(renewed, info.Peer)
@@ -190,13 +248,15 @@ func (pg *Playground) learn(from *peer, records []record) {
 			fresh = append(fresh, info.Peer)
 		}
 	}
-	if len(renewed) > 0 {
-		pg.spread(from, true, renewed...)
+	for _, id := range renewed {
+		pg.spread(from, true, id)
 	}
 	if len(fresh) == 0 {
 		return
 	}
-	pg.spread(from, false, fresh...)
+	for _, id := range fresh {
+		pg.spread(from, false, id)
+	}
 	pg.wakeMesh()
 	wake(pg.reserveWake)
 }
@@ -207,13 +267,47 @@ func (r record) repeats(old record) bool {
 	return bytes.Equal(mustMarshal(r), mustMarshal(old))
 }
 
-// spread marks records to be told to every neighbour but the one they came from. renewed ones may wait.
-func (pg *Playground) spread(from *peer, renewed bool, ids ...kcptransport.PeerID) {
-	for _, p := range pg.readyPeers() {
-		if p != from {
-			p.tell(renewed, ids...)
+// spread has a record told to every neighbour but the one that it came from: whole to all if it is our own, else to a few; the others are
+// offered it. A renewed one may wait.
+func (pg *Playground) spread(from *peer, renewed bool, id kcptransport.PeerID) {
+	info := pg.recordOf(id)
+	if info == nil {
+		return
+	}
+	peers := slices.DeleteFunc(pg.readyPeers(), func(p *peer) bool { return p == from })
+	told := info.neighbours
+	if renewed { // there is time for its author to come first
+		told = nil
+	}
+	few := eagerPeers(peers, told, pg.randomUint64())
+	for _, p := range peers {
+		whole := id == pg.ID() || slices.Contains(few, p)
+		switch {
+		case renewed:
+			p.tell(whole, pg.upTo(gossipRenewed), id)
+		case whole:
+			p.tell(true, 0, id)
+		default:
+			p.tell(false, pg.upTo(gossipOffers), id)
 		}
 	}
+}
+
+// eagerPeers chooses up to gossipEager peers to be told a record whole, none of those whom its author tells it itself.
+func eagerPeers(peers []*peer, told []kcptransport.PeerID, random uint64) (few []*peer) {
+	n := uint64(len(peers))
+	for i := range n {
+		p := peers[(random%n+i)%n]
+		if len(few) < gossipEager && !slices.Contains(told, p.id) {
+			few = append(few, p)
+		}
+	}
+	return few
+}
+
+// upTo returns a random time, of the last quarter of d.
+func (pg *Playground) upTo(d time.Duration) time.Duration {
+	return d - time.Duration(pg.randomUint64()%uint64(d/4))
 }
 
 func (pg *Playground) knownPeers() []kcptransport.PeerID {
@@ -241,6 +335,14 @@ func (pg *Playground) recordsOf(ids []kcptransport.PeerID) []record {
 		if info := pg.book.infos[id]; info != nil {
 			out = append(out, info.raw)
 		}
+	}
+	return out
+}
+
+// offersOf returns offers of what is known of peers.
+func (pg *Playground) offersOf(ids []kcptransport.PeerID) (out []recordOffer) {
+	for _, r := range pg.recordsOf(ids) {
+		out = append(out, recordOffer{Peer: r.Peer, Time: r.Time})
 	}
 	return out
 }

@@ -65,10 +65,9 @@ type peer struct {
 	mends       atomic.Int32 // begun
 	mendsFailed atomic.Int32 // the last ones
 
-	gossipWake chan struct{} // holds one token when news grew
+	gossipWake chan struct{} // holds one token when there may be more to tell or ask
 	newsMu     sync.Mutex
-	news       map[kcptransport.PeerID]bool // records to tell this peer
-	newsTimer  *time.Timer                  // has those told that may wait; nil when there are none
+	news       tidings
 
 	pingMu sync.Mutex
 	pings  map[uint64]chan struct{}
@@ -82,7 +81,7 @@ func newPeer(pg *Playground, link *kcptransport.Link) *peer {
 		ready: make(chan struct{}), done: make(chan struct{}),
 		gossipWake: make(chan struct{}, 1),
 		pathWake:   make(chan struct{}, 1),
-		news:       map[kcptransport.PeerID]bool{},
+		news:       newTidings(),
 		pings:      map[uint64]chan struct{}{},
 
 		dialBackLimit: newPeerDialBackLimit(),

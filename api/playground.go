@@ -54,6 +54,7 @@ type Playground struct {
 	handlers  map[string]Handler
 	streams   map[string]func(kcptransport.PeerID, *kcptransport.Stream)
 	book      book
+	asked     map[kcptransport.PeerID]askedRecord
 	contacts  map[kcptransport.PeerID]*contactState
 	circuits  map[kcptransport.PeerID][]heldCircuit
 	relaying  map[[2]kcptransport.PeerID]bool      // to whom, by which relay, a circuit is being set up
@@ -132,6 +133,7 @@ func Start(ctx context.Context, cfg Config) (*Playground, error) {
 		handlers:      map[string]Handler{},
 		streams:       map[string]func(kcptransport.PeerID, *kcptransport.Stream){},
 		contacts:      map[kcptransport.PeerID]*contactState{},
+		asked:         map[kcptransport.PeerID]askedRecord{},
 		circuits:      map[kcptransport.PeerID][]heldCircuit{},
 		reserved:      map[kcptransport.PeerID]heldReservation{},
 		reserveWake:   make(chan struct{}, 1),

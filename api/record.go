@@ -47,8 +47,18 @@ type relayLink struct {
 	RTT   uint16 `cbor:"1,keyasint,omitempty"` // in ms, 0 when it is not known
 }
 
+// gossipFrame is what a peer tells of peers.
 type gossipFrame struct {
-	Records []record `cbor:"0,keyasint"`
+	Records []record      `cbor:"0,keyasint,omitempty"`
+	Offers  []recordOffer `cbor:"1,keyasint,omitempty"` // records that it has
+	Asks    [][]byte      `cbor:"2,keyasint,omitempty"` // peers whose records it wants
+}
+
+// recordOffer names a record.
+type recordOffer struct {
+	_    struct{} `cbor:",toarray"`
+	Peer []byte
+	Time int64 // as in the record
 }
 
 // peerInfo is a record that was checked.
@@ -103,7 +113,7 @@ func (r record) check(app string, now time.Time) (*peerInfo, error) {
 		return nil, fmt.Errorf("api: malformed peer record: %w", err)
 	}
 	info := &peerInfo{Contact: c, made: time.UnixMilli(r.Time), left: r.Left, relay: r.Relay, load: float64(r.Load) / 4, raw: r}
-	if info.made.After(now.Add(recordDrift)) || now.Sub(info.made) > recordLifetime {
+	if ofAnotherTime(r.Time, now) {
 		return nil, errors.New("api: peer record of another time (check the clocks)")
 	}
 	for _, n := range r.Neighbours {
@@ -124,6 +134,12 @@ func (r record) check(app string, now time.Time) (*peerInfo, error) {
 		return nil, errors.New("api: peer record with a wrong signature")
 	}
 	return info, nil
+}
+
+// ofAnotherTime reports whether a record says that it was made longer ago than records live, or later than clocks differ.
+func ofAnotherTime(made int64, now time.Time) bool {
+	at := time.UnixMilli(made)
+	return at.After(now.Add(recordDrift)) || now.Sub(at) > recordLifetime
 }
 
 // book holds the newest record of every peer heard of. Not for concurrent use.

@@ -105,7 +105,7 @@ func TestGossipFramesAreTaken(t *testing.T) {
 			records = append(records, makeRecord(testIdentity(byte(i)), "test", now, own, false))
 		}
 		var b bytes.Buffer
-		for _, f := range gossipFrames(records) {
+		for _, f := range gossipFrames(records, nil, nil) {
 			if err := writeFrame(&b, f); err != nil {
 				t.Fatal(err)
 			}
