@@ -48,7 +48,7 @@ func (p *peer) tellPeers(ctx context.Context) {
 				return
 			}
 		}
-		if len(frames) > 0 && !pause(ctx, gossipEvery) {
+		if !pause(ctx, gossipEvery) {
 			return
 		}
 		if timer.Stop(); !next.IsZero() {
@@ -61,7 +61,7 @@ func (p *peer) tellPeers(ctx context.Context) {
 func (p *peer) nextFrames(now time.Time) (frames []encodedFrame, next time.Time) {
 	p.newsMu.Lock()
 	whole, offers := p.news.take(now)
-	asks, next := p.news.takeAsks(now, p.pg.mayAsk)
+	asks, next := p.news.takeAsks(now, func(id kcptransport.PeerID, made int64) time.Time { return p.pg.mayAsk(p.id, id, made, now) })
 	next = sooner(next, p.news.due)
 	p.newsMu.Unlock()
 	return gossipFrames(p.pg.recordsOf(whole), p.pg.offersOf(offers), asks), next
@@ -119,9 +119,9 @@ func (p *peer) tell(whole bool, within time.Duration, id kcptransport.PeerID) {
 
 // hears takes note that the peer has a record of that time: if ours is no newer, it is no news. offered means that we can ask the peer for it.
 func (p *peer) hears(id kcptransport.PeerID, made int64, offered bool) {
-	have := p.pg.recordTime(id)
 	p.newsMu.Lock()
 	defer p.newsMu.Unlock()
+	have := p.pg.recordTime(id) // not before: what is learned meanwhile is to be told
 	if have <= made {
 		p.news.known(id, made)
 	}
@@ -167,31 +167,37 @@ func (p *peer) forgetStaleNews() {
 	}
 	p.newsMu.Lock()
 	defer p.newsMu.Unlock()
-	maps.DeleteFunc(p.news.tell, func(id kcptransport.PeerID, _ bool) bool { return !known[id] })
+	maps.DeleteFunc(p.news.tell, func(id kcptransport.PeerID, _ tiding) bool { return !known[id] })
 }
 
-// askedRecord is a record that some peer was asked for.
+// askedRecord is a record that somebody who offered it was asked for.
 type askedRecord struct {
-	made int64
-	at   time.Time
+	at time.Time
+	of kcptransport.PeerID
 }
 
 // mayAsk returns from when on a peer may be asked for a record that it offers: another one may have been asked just now, and answer. If
-// that is now, it counts as asked. Zero means that it is no news.
-func (pg *Playground) mayAsk(id kcptransport.PeerID, made int64) time.Time {
-	now := time.Now()
+// that is now, it counts as asked. Zero means that it is no news. Who was asked last comes after others who offer it, or one that never answers could
+// keep it from us.
+func (pg *Playground) mayAsk(peer, id kcptransport.PeerID, made int64, now time.Time) time.Time {
 	pg.mu.Lock()
 	defer pg.mu.Unlock()
 	if have := pg.book.infos[id]; have != nil && have.made.UnixMilli() >= made {
 		return time.Time{}
 	}
-	if a, ok := pg.asked[id]; ok && a.made >= made && now.Before(a.at.Add(gossipPatience)) {
-		return a.at.Add(gossipPatience)
+	if a, ok := pg.asked[id]; ok {
+		wait := a.at.Add(gossipPatience)
+		if a.of == peer {
+			wait = wait.Add(gossipPatience)
+		}
+		if now.Before(wait) {
+			return wait
+		}
 	}
 	if len(pg.asked) >= maxRecords { // hostile offers
 		clear(pg.asked)
 	}
-	pg.asked[id] = askedRecord{made, now}
+	pg.asked[id] = askedRecord{now, peer}
 	return now
 }
 
@@ -235,6 +241,10 @@ func (pg *Playground) learn(from *peer, records []record) {
 			continue
 		}
 		pg.mu.Lock()
+		if !pg.book.newer(r.Peer, r.Time) { // another peer was faster
+			pg.mu.Unlock()
+			continue
+		}
 		old := pg.book.infos[info.Peer]
 		if old != nil && !slices.Equal(old.Addrs, info.Addrs) {
 			pg.contactMoved(info.Peer, now)
@@ -248,15 +258,11 @@ func (pg *Playground) learn(from *peer, records []record) {
 			fresh = append(fresh, info.Peer)
 		}
 	}
-	for _, id := range renewed {
-		pg.spread(from, true, id)
-	}
+	pg.spread(from, true, renewed...)
 	if len(fresh) == 0 {
 		return
 	}
-	for _, id := range fresh {
-		pg.spread(from, false, id)
-	}
+	pg.spread(from, false, fresh...)
 	pg.wakeMesh()
 	wake(pg.reserveWake)
 }
@@ -267,28 +273,29 @@ func (r record) repeats(old record) bool {
 	return bytes.Equal(mustMarshal(r), mustMarshal(old))
 }
 
-// spread has a record told to every neighbour but the one that it came from: whole to all if it is our own, else to a few; the others are
-// offered it. A renewed one may wait.
-func (pg *Playground) spread(from *peer, renewed bool, id kcptransport.PeerID) {
-	info := pg.recordOf(id)
-	if info == nil {
+// spread has records told to every neighbour but the one that they came from: whole to all if they are our own, else to a few; the others are
+// offered them. Renewed ones may wait.
+func (pg *Playground) spread(from *peer, renewed bool, ids ...kcptransport.PeerID) {
+	if len(ids) == 0 {
 		return
 	}
 	peers := slices.DeleteFunc(pg.readyPeers(), func(p *peer) bool { return p == from })
-	told := info.neighbours
-	if renewed { // there is time for its author to come first
-		told = nil
-	}
-	few := eagerPeers(peers, told, pg.randomUint64())
-	for _, p := range peers {
-		whole := id == pg.ID() || slices.Contains(few, p)
-		switch {
-		case renewed:
-			p.tell(whole, pg.upTo(gossipRenewed), id)
-		case whole:
-			p.tell(true, 0, id)
-		default:
-			p.tell(false, pg.upTo(gossipOffers), id)
+	for _, id := range ids {
+		var told []kcptransport.PeerID
+		if info := pg.recordOf(id); info != nil && !renewed { // else there is time for its author to come first
+			told = info.neighbours
+		}
+		few := eagerPeers(peers, told, pg.randomUint64())
+		for _, p := range peers {
+			whole := id == pg.ID() || slices.Contains(few, p)
+			switch {
+			case renewed:
+				p.tell(whole, pg.upTo(gossipRenewed), id)
+			case whole:
+				p.tell(true, 0, id)
+			default:
+				p.tell(false, pg.upTo(gossipOffers), id)
+			}
 		}
 	}
 }

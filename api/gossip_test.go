@@ -2,8 +2,10 @@ package api
 
 import (
 	"bytes"
+	"context"
 	"math"
 	"slices"
+	"sync"
 	"testing"
 	"time"
 
@@ -29,13 +31,15 @@ func TestTidingsTell(t *testing.T) {
 	}
 	news.add(ids[0], false, now.Add(2*time.Second))
 	news.add(ids[1], false, now.Add(3*time.Second))
+	news.add(ids[2], false, now.Add(time.Minute))
 	want(time.Second, nil, nil)
-	want(2*time.Second, nil, ids[:2])
-	want(3*time.Second, nil, nil)
+	want(2*time.Second, nil, []kcptransport.PeerID{ids[0], ids[2]}) // the second may prove to be known yet
+	want(3*time.Second, nil, ids[1:2])
+	want(time.Hour, nil, nil)
 
 	news.add(ids[0], false, now.Add(time.Minute))
 	news.add(ids[1], true, now)
-	news.add(ids[1], false, now.Add(time.Second)) // whole it stays
+	news.add(ids[1], false, now.Add(time.Second)) // whole and at once it stays
 	want(0, ids[1:2], ids[:1])
 
 	news.add(ids[0], true, now)
@@ -98,66 +102,152 @@ func TestTidingsAsk(t *testing.T) {
 	want(ids[maxBatch:2*maxBatch], now)
 }
 
+// testPeers returns a node without a network, and peers of it without links.
+func testPeers(n int) (*Playground, []*peer) {
+	pg := &Playground{
+		cfg: Config{App: "test", Identity: testIdentity(200)}, asked: map[kcptransport.PeerID]askedRecord{}, peers: map[kcptransport.PeerID]*peer{},
+		meshWake: make(chan struct{}, 1), reserveWake: make(chan struct{}, 1),
+	}
+	var peers []*peer
+	for i := range n {
+		p := &peer{pg: pg, id: testIdentity(byte(201 + i)).ID(), ready: make(chan struct{}), gossipWake: make(chan struct{}, 1), news: newTidings()}
+		close(p.ready)
+		pg.peers[p.id] = p
+		peers = append(peers, p)
+	}
+	return pg, peers
+}
+
+func (p *peer) asks(now time.Time) (asks [][]byte, next time.Time) {
+	frames, next := p.nextFrames(now)
+	for _, f := range frames {
+		asks = append(asks, f.Asks...)
+	}
+	return asks, next
+}
+
+func (p *peer) offers(id kcptransport.PeerID, made, now time.Time) {
+	p.readOffers([]recordOffer{{Peer: id[:], Time: made.UnixMilli()}, {Peer: []byte("short"), Time: made.UnixMilli()}}, now)
+}
+
 // Of several peers that offer a record one is asked, and the next one when that one does not answer; not for what is known, for what cannot be, or for
 // our own.
 func TestOffersAreAskedFor(t *testing.T) {
-	inWorld(t, func(t *testing.T, w *world) {
-		a := w.public()
-		var peers []*peer
-		for range 3 {
-			b := w.public()
-			b.meet(a)
-			peers = append(peers, newPeer(a.Playground, a.ep.Link(b.ID())))
+	pg, peers := testPeers(3)
+	unknown, other, now := testIdentity(77).ID(), testIdentity(78).ID(), time.Now()
+	known := makeRecord(testIdentity(79), "test", now, ownRecord{}, false)
+	pg.learn(peers[0], []record{known})
+	for _, p := range peers {
+		p.nextFrames(now.Add(gossipOffers)) // tells what is known
+		p.offers(unknown, now, now)
+		p.offers(pg.ID(), now.Add(time.Minute), now)
+		p.offers(testIdentity(79).ID(), now.Add(-time.Second), now)
+		p.offers(other, now.Add(recordDrift+time.Second), now)
+		p.offers(other, now.Add(-recordLifetime-time.Second), now)
+	}
+	if got, next := peers[0].asks(now); len(got) != 1 || !bytes.Equal(got[0], unknown[:]) || !next.IsZero() {
+		t.Errorf("asks the first for %x, and looks again at %v", got, next)
+	}
+	if got, next := peers[1].asks(now); len(got) != 0 || !next.Equal(now.Add(gossipPatience)) {
+		t.Errorf("asks the second at once for %x, and looks again at %v", got, next)
+	}
+	now = now.Add(gossipPatience)
+	peers[0].offers(unknown, now, now) // who was asked comes after the others, whatever it offers
+	if got, _ := peers[0].asks(now); len(got) != 0 {
+		t.Errorf("asks the first again for %x", got)
+	}
+	if got, _ := peers[1].asks(now); len(got) != 1 {
+		t.Errorf("asks the second for %x", got)
+	}
+	now = now.Add(gossipPatience)
+	pg.learn(peers[1], []record{makeRecord(testIdentity(77), "test", now, ownRecord{}, false)})
+	for _, p := range peers {
+		if got, next := p.asks(now.Add(gossipOffers)); len(got) != 0 || !next.IsZero() {
+			t.Errorf("asks for %x, which is known, and looks again at %v", got, next)
 		}
-		time.Sleep(5 * time.Second) // the real peers have told each other all
-		asks := func(p *peer) (asks [][]byte, next time.Time) {
-			frames, next := p.nextFrames(time.Now())
-			for _, f := range frames {
-				asks = append(asks, f.Asks...)
+	}
+	peers[0].answerAsks([][]byte{unknown[:], other[:], []byte("short")})
+	if frames, _ := peers[0].nextFrames(time.Now()); len(frames) != 1 || len(frames[0].Records) != 1 {
+		t.Errorf("answers with %+v", frames)
+	}
+	for i := range 2 * maxRecords { // hostile
+		peers[0].offers(kcptransport.PeerID{1, byte(i >> 8), byte(i)}, now, now)
+		peers[0].asks(now)
+	}
+	if n := len(pg.asked); n > maxRecords {
+		t.Errorf("%d records are noted as asked for", n)
+	}
+}
+
+// A peer that offers ever newer records, and sends none, does not keep what others have from us.
+func TestEmptyOffers(t *testing.T) {
+	_, peers := testPeers(2)
+	id, start := testIdentity(77).ID(), time.Now()
+	peers[1].offers(id, start, start)
+	for at := time.Duration(0); at <= 3*gossipPatience; at += gossipEvery {
+		now := start.Add(at)
+		peers[0].offers(id, now.Add(time.Second), now)
+		peers[0].asks(now)
+		if got, _ := peers[1].asks(now); len(got) == 1 {
+			return
+		}
+	}
+	t.Error("the other one is not asked")
+}
+
+// Of two records of a peer that come at once the newer one stays.
+func TestNewerRecordStays(t *testing.T) {
+	pg, peers := testPeers(2)
+	author, now := testIdentity(77), time.Now()
+	older, newer := makeRecord(author, "test", now, ownRecord{}, false), makeRecord(author, "test", now.Add(time.Second), ownRecord{}, false)
+	for range 200 {
+		pg.book.infos = nil
+		var all sync.WaitGroup
+		all.Go(func() { pg.learn(peers[0], []record{older}) })
+		all.Go(func() { pg.learn(peers[1], []record{newer}) })
+		all.Wait()
+		if pg.recordTime(author.ID()) != newer.Time {
+			t.Fatal("the older record took the place of the newer one")
+		}
+	}
+}
+
+// The leaves of a star learn of each other by a clock that runs, too.
+func TestStarLearns(t *testing.T) {
+	start := func(i int) *Playground {
+		pg, err := Start(t.Context(), Config{App: "test", Listen: "127.0.0.1:0", Identity: testIdentity(byte(i)), STUN: []string{}, Relay: RelayOff, MaxPeers: -1})
+		if err != nil {
+			t.Fatal(err)
+		}
+		t.Cleanup(func() { _ = pg.Close() })
+		return pg
+	}
+	hub := start(1)
+	var leaves []*Playground
+	for i := range 2 * gossipFew {
+		l := start(2 + i)
+		if _, err := l.Join(t.Context(), hub.LocalAddr().String()); err != nil {
+			t.Fatal(err)
+		}
+		leaves = append(leaves, l)
+	}
+	missing := func() (n int) {
+		for _, l := range leaves {
+			for _, o := range leaves {
+				if l.recordOf(o.ID()) == nil {
+					n++
+				}
 			}
-			return asks, next
 		}
-		unknown, other := testIdentity(77).ID(), testIdentity(78).ID()
-		now := time.Now()
-		offer := func(p *peer, id kcptransport.PeerID, at time.Time) {
-			p.readOffers([]recordOffer{{Peer: id[:], Time: at.UnixMilli()}, {Peer: []byte("short"), Time: at.UnixMilli()}}, now)
-		}
-		for _, p := range peers {
-			offer(p, unknown, now)
-			offer(p, a.ID(), now.Add(time.Minute))
-			offer(p, peers[0].id, now.Add(-time.Minute))
-			offer(p, other, now.Add(recordDrift+time.Second))
-			offer(p, other, now.Add(-recordLifetime-time.Second))
-		}
-		if got, next := asks(peers[0]); len(got) != 1 || !bytes.Equal(got[0], unknown[:]) || !next.IsZero() {
-			t.Errorf("asks the first for %x, and looks again at %v", got, next)
-		}
-		if got, next := asks(peers[1]); len(got) != 0 || !next.Equal(now.Add(gossipPatience)) {
-			t.Errorf("asks the second at once for %x, and looks again at %v", got, next)
-		}
-		time.Sleep(gossipPatience)
-		if got, _ := asks(peers[1]); len(got) != 1 {
-			t.Errorf("asks the second for %x", got)
-		}
-		a.learn(peers[1], []record{makeRecord(testIdentity(77), a.cfg.App, now, ownRecord{}, false)})
-		time.Sleep(gossipPatience)
-		if got, next := asks(peers[2]); len(got) != 0 || !next.IsZero() {
-			t.Errorf("asks the third for %x, which is known, and looks again at %v", got, next)
-		}
-		peers[0].answerAsks([][]byte{unknown[:], other[:], []byte("short")})
-		frames, _ := peers[0].nextFrames(time.Now())
-		if len(frames) != 1 || len(frames[0].Records) != 1 {
-			t.Errorf("answers with %+v", frames)
-		}
-		for i := range 2 * maxRecords { // hostile
-			id := kcptransport.PeerID{1, byte(i >> 8), byte(i)}
-			offer(peers[0], id, now)
-			asks(peers[0])
-		}
-		if n := len(a.asked); n > maxRecords {
-			t.Errorf("%d records are noted as asked for", n)
-		}
-	})
+		return n
+	}
+	ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
+	defer cancel()
+	for missing() > 0 && pause(ctx, 50*time.Millisecond) {
+	}
+	if n := missing(); n > 0 {
+		t.Errorf("%d of %d records are missing", n, len(leaves)*len(leaves))
+	}
 }
 
 // A record is passed on whole to a few peers, to others each time, and to none of those whom its author tells it.
