@@ -65,7 +65,7 @@ func (pg *Playground) openRelay() error {
 			}
 			return p.link.Hop(), true
 		},
-		Admit: pg.admits,
+		Admit: pg.admits, Where: pg.whereIs,
 	})
 	return nil
 }

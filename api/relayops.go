@@ -6,6 +6,7 @@ import (
 
 	"github.com/2xppg/xppg/kcptransport"
 	"github.com/2xppg/xppg/relaymesh"
+	"github.com/2xppg/xppg/relaymesh/carrier"
 )
 
 // RelayRules say whom a node that relays serves, and how much it carries. Peers are told the limits.
@@ -14,8 +15,8 @@ type RelayRules struct {
 	BytesPerSecondPerPeer uint64 // carried for one peer, both ways together; 0 means no limit
 	Circuits              int    // at once; 0 means 4,096, negative no limit
 
-	// Admit says whether a peer may use us as a relay, at either end of a circuit; addr is where it is, and invalid for an end
-	// of a circuit that is behind another relay. Nil admits everybody. It may be called by several goroutines and must not
+	// Admit says whether a peer may use us as a relay, at either end of a circuit; addr is where it is (who came by way of a reverse
+	// proxy is there), and invalid for an end of a circuit that is behind another relay, and for a peer to which we made a TCP connection. Nil admits everybody. It may be called by several goroutines and must not
 	// wait for anything.
 	Admit func(peer kcptransport.PeerID, addr netip.Addr) bool
 }
@@ -30,7 +31,16 @@ func (pg *Playground) SetRelayRules(r RelayRules) {
 
 func (pg *Playground) admits(n relaymesh.Neighbor) bool {
 	r := pg.rules.Load()
-	return r == nil || r.Admit == nil || r.Admit(n.Peer(), n.Addr().Addr())
+	return r == nil || r.Admit == nil || r.Admit(n.Peer(), pg.whereIs(n))
+}
+
+// whereIs returns the IP address of a neighbour, also of one that came by TCP or WebSocket, where packets go to an address that only we have.
+func (pg *Playground) whereIs(n relaymesh.Neighbor) netip.Addr {
+	addr := n.Addr()
+	if carrier.Is(addr) {
+		return pg.carrier.Source(addr)
+	}
+	return addr.Addr()
 }
 
 // DrainRelay stops relaying for good: no more circuits are set up, our record says so, and those who have some are asked to

@@ -9,6 +9,7 @@ import (
 
 	"github.com/2xppg/xppg/kcptransport"
 	"github.com/2xppg/xppg/netsim"
+	"github.com/2xppg/xppg/relaymesh/carrier"
 )
 
 // drain drains the relay in use between two nodes and returns the longest time that a message took meanwhile.
@@ -179,6 +180,42 @@ func TestRelayRules(t *testing.T) {
 		s := rs[0].RelayStats()
 		if s.Relay.Circuits != 0 || s.Switch.Circuits != 0 || s.Switch.Packets == 0 {
 			t.Errorf("%+v", s)
+		}
+	})
+}
+
+// Who comes by TCP is admitted, and counted, by where it is, not by the address that stands for its connection.
+func TestRelayRulesByTCP(t *testing.T) {
+	inWorld(t, func(t *testing.T, w *world) {
+		relay := w.public(relays, listens)
+		a, b := w.blocked("udp-blocked"), w.behind(netsim.Presets["symmetric"], noMesh)
+		asked := make(chan netip.Addr, 1024)
+		rules := func(denied netip.Prefix) {
+			relay.SetRelayRules(RelayRules{Admit: func(peer kcptransport.PeerID, addr netip.Addr) bool {
+				if peer == a.ID() {
+					select {
+					case asked <- addr:
+					default:
+					}
+				}
+				return !denied.Contains(addr)
+			}})
+		}
+		rules(netip.Prefix{})
+		a.join("tcp://" + netip.MustParseAddrPort(relay.addr).Addr().String() + ":7337")
+		b.meet(relay)
+		a.join(b.ID().String())
+		at := <-asked
+		if carrier.Is(netip.AddrPortFrom(at, 1)) || !at.Is4() {
+			t.Fatalf("asked about %v", at)
+		}
+		if relay.RelayStats().Relay.Circuits == 0 {
+			t.Fatal("no circuit")
+		}
+		rules(netip.PrefixFrom(at, 24).Masked())
+		time.Sleep(20 * time.Second)
+		if s := relay.RelayStats().Relay; s.Circuits != 0 {
+			t.Errorf("%v is denied: %+v", at, s)
 		}
 	})
 }

@@ -30,6 +30,10 @@ type RelayConfig struct {
 	// Neighbor returns where a peer is to which there is a link; required.
 	Neighbor func(peer kcptransport.PeerID) (Neighbor, bool)
 
+	// Where returns the IP address of a neighbour, by which the network is told that it counts with. Default: that of where packets to it go,
+	// which says nothing where they go by a connection.
+	Where func(Neighbor) netip.Addr
+
 	// Limits is what one peer may have, and what it is told. 0 circuits means 256, negative no limit.
 	Limits Limits
 
@@ -106,6 +110,13 @@ func (r *Relay) Serve(ctx context.Context, from kcptransport.PeerID, stream Stre
 	return fmt.Errorf("relaymesh: relaying for %s: %w", from.Short(), err)
 }
 
+func (r *Relay) where(n Neighbor) netip.Addr {
+	if r.cfg.Where != nil {
+		return r.cfg.Where(n)
+	}
+	return n.Addr().Addr()
+}
+
 func (r *Relay) refused(code RefuseCode) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
@@ -161,7 +172,7 @@ func (r *Relay) serve(ctx context.Context, from kcptransport.PeerID, stream Stre
 	if !ok {
 		return refusal(AskedCircuit, a.target, RefusedUnknown)
 	}
-	net := network(before.Addr().Addr())
+	net := network(r.where(before))
 	if err := r.begin(from, net, a); err != nil {
 		return err
 	}

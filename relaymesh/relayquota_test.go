@@ -210,3 +210,33 @@ func TestRelayBans(t *testing.T) {
 		b.Close()
 	})
 }
+
+// Neighbours count with the network where they are, not with that of the address that packets to them go to: those that come by
+// connections are in one network by that.
+func TestNetworksOfConnections(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		home := netip.MustParseAddr("192.0.2.7")
+		c := newChain(t, 1, func(cfg *RelayConfig) {
+			cfg.PerNetwork = 1
+			cfg.Where = func(Neighbor) netip.Addr { return home }
+		})
+		defer c.close()
+		a, b := c.circuit()
+		if q := c.relays[c.ids[1]].quota; q.networks[network(home)] != 1 {
+			t.Errorf("counted: %v", q.networks)
+		}
+		_, err := OpenCircuit(c.ctx, c.opener(), c.target(), 12)
+		wantRefused(t, err, RefusedBusy)
+		home = netip.MustParseAddr("198.51.100.7")
+		r, err := Reserve(c.ctx, c.ids[1], c.opener())
+		if err != nil {
+			t.Fatal(err)
+		}
+		if got := c.relays[c.ids[1]].reserved.networks; got[network(home)] != 1 {
+			t.Errorf("counted: %v", got)
+		}
+		r.stream.Close()
+		a.Close()
+		b.Close()
+	})
+}

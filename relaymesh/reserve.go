@@ -151,7 +151,7 @@ func (r *Relay) promise(held *reservation, by Neighbor, end context.CancelCauseF
 	if held != nil {
 		return held, nil
 	}
-	net := network(by.Addr().Addr())
+	net := network(r.where(by))
 	if code := r.reserved.begin(by.Peer(), net); code != 0 {
 		return nil, refusal(AskedReservation, by.Peer(), code)
 	}

@@ -121,6 +121,9 @@ func TestPacketsOverConnections(t *testing.T) {
 				if !Is(from) {
 					o.t.Errorf("from %v", from)
 				}
+				if there, here := o.b.Source(from), o.a.Source(to); !there.IsValid() || Is(netip.AddrPortFrom(there, 1)) || here.IsValid() {
+					o.t.Errorf("the sources are %v and %v", there, here)
+				}
 				send(o.b, from, "back")
 				if got := o.wantPackets(o.a, "back"); got != to {
 					o.t.Errorf("back from %v, want %v", got, to)
@@ -131,6 +134,9 @@ func TestPacketsOverConnections(t *testing.T) {
 				_ = o.a.Close()
 				if got := <-o.closed; got != from {
 					o.wantClosed(from)
+				}
+				if at := o.b.Source(from); at.IsValid() {
+					o.t.Errorf("the source of what has ended is %v", at)
 				}
 				if n := send(o.b, from, "gone"); n != 0 {
 					t.Error("a connection that has ended takes packets")

@@ -279,6 +279,17 @@ func (c *Conn) Connected(addr netip.AddrPort) bool {
 	return c.links[addr] != nil
 }
 
+// Source returns from where the connection of an address was accepted: behind a reverse proxy, where that is. It is invalid for a
+// connection that we made, which says nothing of where the peer is, and for one that has ended.
+func (c *Conn) Source(addr netip.AddrPort) netip.Addr {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if l := c.links[addr]; l != nil {
+		return l.source
+	}
+	return netip.Addr{}
+}
+
 // Close closes the socket and all connections, and waits for their goroutines.
 func (c *Conn) Close() error {
 	c.mu.Lock()

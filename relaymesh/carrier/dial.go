@@ -22,7 +22,7 @@ func (c *Conn) Dial(ctx context.Context, rawURL string) (netip.AddrPort, error) 
 	if err != nil {
 		return netip.AddrPort{}, fmt.Errorf("carrier: dial %q: %w", rawURL, err)
 	}
-	a, ok := c.add(s, false, netip.Prefix{})
+	a, ok := c.add(s, false, netip.Addr{})
 	if !ok {
 		s.close()
 		return netip.AddrPort{}, fmt.Errorf("carrier: dial %q: %w", rawURL, net.ErrClosed)

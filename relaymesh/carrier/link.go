@@ -21,7 +21,7 @@ type link struct {
 	stream   stream
 	limit    int
 	accepted bool
-	network  netip.Prefix // whom it was accepted from
+	source   netip.Addr // from where it was accepted; invalid when that is not known
 
 	mu      sync.Mutex
 	pending []byte // frames that wait
@@ -33,26 +33,27 @@ type link struct {
 // accept starts a link for who connected from an address, as net.Conn and http.Request tell it. It reports false when there are too many.
 func (c *Conn) accept(s stream, remote string) bool {
 	a, _ := netip.ParseAddrPort(remote) // whoever has none counts as one source
-	_, ok := c.add(s, true, network(a.Addr().Unmap()))
+	_, ok := c.add(s, true, a.Addr().Unmap().WithZone(""))
 	return ok
 }
 
 // network returns what is counted as one source: an IPv4 address or an IPv6 /64.
 func network(a netip.Addr) netip.Prefix {
-	p, _ := a.WithZone("").Prefix(min(64, a.BitLen()))
+	p, _ := a.Prefix(min(64, a.BitLen()))
 	return p
 }
 
 // add starts a link. It reports false when the Conn is closed or has too many.
-func (c *Conn) add(s stream, accepted bool, from netip.Prefix) (netip.AddrPort, bool) {
+func (c *Conn) add(s stream, accepted bool, source netip.Addr) (netip.AddrPort, bool) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
+	from := network(source)
 	full := c.accepted >= c.cfg.Conns || (c.cfg.ConnsPerIP > 0 && c.perIP[from] >= c.cfg.ConnsPerIP)
 	if c.closed || (accepted && full) {
 		return netip.AddrPort{}, false
 	}
 	l := &link{
-		addr: c.address(), stream: s, limit: c.cfg.Queue, accepted: accepted, network: from,
+		addr: c.address(), stream: s, limit: c.cfg.Queue, accepted: accepted, source: source,
 		wake: make(chan struct{}, 1), ended: make(chan struct{}),
 	}
 	c.links[l.addr] = l
@@ -90,8 +91,9 @@ func (c *Conn) readFrom(l *link) {
 	delete(c.links, l.addr)
 	if l.accepted {
 		c.accepted--
-		if c.perIP[l.network]--; c.perIP[l.network] == 0 {
-			delete(c.perIP, l.network)
+		from := network(l.source)
+		if c.perIP[from]--; c.perIP[from] == 0 {
+			delete(c.perIP, from)
 		}
 	}
 	c.mu.Unlock()
