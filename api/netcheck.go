@@ -2,10 +2,13 @@ package api
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"net"
 	"net/netip"
 	"slices"
+	"syscall"
+	"time"
 
 	"github.com/2xppg/xppg/kcptransport"
 	"github.com/2xppg/xppg/punch"
@@ -20,9 +23,20 @@ type NetReport struct {
 	NAT      punch.NAT        // what is believed of the NAT, for IPv4
 	Answered []netip.AddrPort // STUN servers that answered
 	IPv6     bool             // one of them was reached by IPv6
+	UDP      UDPState         // whether UDP gets through
 	Ports    portmap.Status   // what routers say to requests for a port; zero when none was asked
 	Errors   []error          // what could not be found out, and why
 }
+
+// UDPState tells whether packets of UDP get to the internet, and answers back.
+type UDPState string
+
+// The states of UDP.
+const (
+	UDPUnknown UDPState = "unknown" // nothing came back, by TCP neither
+	UDPWorks   UDPState = "works"
+	UDPBlocked UDPState = "blocked" // nothing came back, but TCP gets through
+)
 
 // NetCheckOptions say how much to find out.
 type NetCheckOptions struct {
@@ -58,7 +72,59 @@ func (pg *Playground) NetCheck(ctx context.Context, o NetCheckOptions) (NetRepor
 	r.NAT = pg.gather.NAT()
 	r.Ports = pg.portMappingStatus(ctx)
 	r.IPv6 = report.IPv6.Servers > 0
+	r.UDP = pg.udpState(ctx, len(r.Answered))
 	return r, nil
+}
+
+const tcpPatience = 2 * time.Second // for a STUN server to answer by TCP, in whatever way
+
+// udpState finds out whether UDP gets through, when so many STUN servers have answered.
+func (pg *Playground) udpState(ctx context.Context, answered int) UDPState {
+	state := UDPUnknown
+	if answered > 0 {
+		return UDPWorks
+	}
+	for _, p := range pg.readyPeers() {
+		switch info, ok := p.link.Path(); {
+		case !ok || !info.Path.Direct():
+		case info.Path.Carried():
+			state = UDPBlocked
+		case !punch.Private(info.Path.Addr.Addr()):
+			return UDPWorks
+		}
+	}
+	if state == UDPUnknown && pg.reachTCP(ctx) {
+		state = UDPBlocked
+	}
+	return state
+}
+
+// reachTCP reports whether one of the STUN servers answers by TCP. To refuse a connection is an answer.
+func (pg *Playground) reachTCP(ctx context.Context) bool {
+	ctx, cancel := context.WithTimeout(ctx, tcpPatience)
+	defer cancel()
+	dial := pg.cfg.DialTCP
+	if dial == nil {
+		dial = (&net.Dialer{}).DialContext
+	}
+	answers := make(chan bool, len(pg.cfg.STUN))
+	for _, server := range pg.cfg.STUN {
+		go func() {
+			conn, err := dial(ctx, "tcp", server)
+			if err == nil {
+				_ = conn.Close()
+			}
+			answers <- err == nil || errors.Is(err, syscall.ECONNREFUSED)
+		}()
+	}
+	reached := false
+	for range pg.cfg.STUN {
+		if <-answers {
+			reached = true
+			cancel()
+		}
+	}
+	return reached
 }
 
 // survey finds out what takes spare sockets, and tells the gatherer.

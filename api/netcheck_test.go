@@ -67,3 +67,39 @@ func TestNetCheckOfEasyNAT(t *testing.T) {
 		}
 	})
 }
+
+// Where UDP is blocked that is told: by a peer that TCP leads to, and without one by STUN servers that answer by TCP.
+func TestNetCheckTellsThatUDPIsBlocked(t *testing.T) {
+	for name, c := range map[string]struct {
+		preset     string
+		join, stun bool
+		want       UDPState
+	}{
+		"a peer by TCP":      {"udp-blocked", true, false, UDPBlocked},
+		"a server by TCP":    {"udp-blocked", false, true, UDPBlocked},
+		"nobody to ask":      {"udp-blocked", false, false, UDPUnknown},
+		"a peer by UDP":      {"symmetric", true, false, UDPWorks},
+		"a server by UDP":    {"symmetric", false, true, UDPWorks},
+		"all of it by UDP":   {"symmetric", true, true, UDPWorks},
+		"both by TCP alone":  {"udp-blocked", true, true, UDPBlocked},
+		"nobody, in an open": {"symmetric", false, false, UDPUnknown},
+	} {
+		t.Run(name, func(t *testing.T) {
+			inWorld(t, func(t *testing.T, w *world) {
+				relay := w.public(relays, listens)
+				n := w.behind(netsim.Presets[c.preset], noMesh, func(cfg *Config) {
+					if cfg.STUN = []string{}; c.stun {
+						cfg.STUN = []string{relay.addr}
+					}
+				})
+				if c.join {
+					n.join(relay.Ticket().String())
+				}
+				r, err := n.NetCheck(w.ctx(time.Minute), NetCheckOptions{})
+				if err != nil || r.UDP != c.want {
+					t.Errorf("%v, want %v: %+v, %v", r.UDP, c.want, r, err)
+				}
+			})
+		})
+	}
+}

@@ -23,7 +23,8 @@ func (a *app) netcheckCommand() *cobra.Command {
 STUN servers are asked from the node's socket, and from spare ones. What is told
 of filters and of the lifetime of mappings takes a server with two addresses (RFC
 5780), as coturn is one when it is given two. Exit code 1 means that no server
-answered.`,
+answered. UDP is told to be blocked when nothing comes back by it while TCP gets
+through, to a peer (--join) or to a STUN server.`,
 		Example: `  xppg netcheck
   xppg netcheck --stun stun.example.org:3478 --lifetime 20m`,
 		Args: noArgs,
@@ -48,6 +49,7 @@ type netcheckEvent struct {
 	Servers []string        `json:"servers_answered"`
 	IPv6    bool            `json:"ipv6"`
 	Ports   []string        `json:"port_mapping,omitempty"` // the mapping, then each protocol at each gateway
+	UDP     api.UDPState    `json:"udp"`                    // works, blocked or unknown
 	Errors  []string        `json:"errors,omitempty"`
 }
 
@@ -70,7 +72,10 @@ func (a *app) runNetcheck(ctx context.Context, lifetime time.Duration) error {
 	}
 	ev := netcheckEvent{
 		Event: "netcheck", Local: texts(r.Local), Public: texts(r.Public), Mapping: r.NAT.Mapping.Is, NAT: r.NAT,
-		Meaning: r.NAT.Meaning(), Servers: texts(r.Answered), IPv6: r.IPv6,
+		Meaning: r.NAT.Meaning(), Servers: texts(r.Answered), IPv6: r.IPv6, UDP: r.UDP,
+	}
+	if r.UDP == api.UDPBlocked {
+		ev.Meaning = "UDP is blocked here: peers are reached by TCP or WebSocket, by way of relays that take it (--tcp, --ws)."
 	}
 	ev.Ports = append(texts(r.Ports.Mappings), texts(r.Ports.Attempts)...)
 	if r.Ports.Err != nil {
@@ -97,6 +102,7 @@ func (ev netcheckEvent) text() string {
 	line("public addresses", orNone(ev.Public))
 	line("IPv6", yesNo(ev.IPv6))
 	line("STUN servers", fmt.Sprintf("%d answered", len(ev.Servers)))
+	line("UDP", string(ev.UDP))
 	n := ev.NAT
 	line("mapping", n.Mapping.String())
 	line("filtering", n.Filtering.String())

@@ -4,6 +4,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/2xppg/xppg/api"
 	"github.com/2xppg/xppg/punch"
 )
 
@@ -17,11 +18,12 @@ func TestNetcheckText(t *testing.T) {
 		Lifetime:  punch.Belief[punch.Lifetime]{Is: punch.Lifetime{Min: punch.Millis(30 * time.Second), Max: punch.Millis(33 * time.Second)}, Confidence: 0.9},
 		Hairpin:   punch.Belief[bool]{Is: false, Confidence: 0.3},
 	}
-	ev := netcheckEvent{Local: []string{"192.168.1.5:7337"}, Public: []string{"203.0.113.9:1", "203.0.113.9:2"}, Servers: make([]string, 2), NAT: n, Meaning: "Much."}
+	ev := netcheckEvent{Local: []string{"192.168.1.5:7337"}, Public: []string{"203.0.113.9:1", "203.0.113.9:2"}, Servers: make([]string, 2), NAT: n, Meaning: "Much.", UDP: api.UDPWorks}
 	const want = `local addresses    192.168.1.5:7337
 public addresses   203.0.113.9:1 203.0.113.9:2
 IPv6               no
 STUN servers       2 answered
+UDP                works
 mapping            address-and-port-dependent (97 % sure)
 filtering          address-and-port-dependent (60 % sure)
 port               changed (99 % sure)
