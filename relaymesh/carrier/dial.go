@@ -14,8 +14,8 @@ import (
 
 // Dial connects to a URL and returns the address that stands for the connection:
 // tcp://host:port, ws://host/path or wss://host/path. All go through the HTTP
-// proxy that the environment names (HTTP_PROXY, HTTPS_PROXY, NO_PROXY): wss and tcp by
-// CONNECT, ws as a request that the proxy has to upgrade itself, which not all do. The context
+// proxy that the environment names (HTTP_PROXY, HTTPS_PROXY, NO_PROXY) by CONNECT. Of ws, where the
+// proxy makes no tunnel, it is asked to upgrade the request itself, which few do. The context
 // counts until the connection is there.
 func (c *Conn) Dial(ctx context.Context, rawURL string) (netip.AddrPort, error) {
 	s, err := c.dial(ctx, rawURL)
@@ -37,25 +37,37 @@ func (c *Conn) dial(ctx context.Context, rawURL string) (stream, error) {
 	}
 	switch u.Scheme {
 	case "tcp":
-		conn, err := c.dialTCP(ctx, u.Host)
+		conn, err := c.dialTCP(ctx, "https", u.Host)
 		if err != nil {
 			return nil, err
 		}
 		return newTCP(conn), nil
-	case "ws", "wss":
-		tr := &http.Transport{DialContext: c.cfg.Dial, Proxy: c.cfg.Proxy, TLSClientConfig: c.cfg.TLS.Clone(), DisableKeepAlives: true}
-		conn, resp, err := websocket.Dial(ctx, rawURL, &websocket.DialOptions{
-			HTTPClient: &http.Client{Transport: tr, CheckRedirect: refuseRedirect}, CompressionMode: websocket.CompressionDisabled,
-		})
-		if err != nil {
-			if resp != nil && resp.Body != nil {
-				_ = resp.Body.Close()
-			}
-			return nil, err
+	case "ws":
+		// RFC 6455 section 4.1 wants a tunnel here, too.
+		tunneled := func(ctx context.Context, _, addr string) (net.Conn, error) { return c.dialTCP(ctx, "http", addr) }
+		s, err := c.upgrade(ctx, rawURL, &http.Transport{DialContext: tunneled, DisableKeepAlives: true})
+		if !errors.Is(err, errNoTunnel) {
+			return s, err
 		}
-		return newWebSocket(conn), nil
+		fallthrough
+	case "wss":
+		return c.upgrade(ctx, rawURL, &http.Transport{DialContext: c.cfg.Dial, Proxy: c.cfg.Proxy, TLSClientConfig: c.cfg.TLS.Clone(), DisableKeepAlives: true})
 	}
 	return nil, errors.New("the scheme is none of tcp, ws, wss")
+}
+
+// upgrade asks for a WebSocket.
+func (c *Conn) upgrade(ctx context.Context, rawURL string, by *http.Transport) (stream, error) {
+	conn, resp, err := websocket.Dial(ctx, rawURL, &websocket.DialOptions{
+		HTTPClient: &http.Client{Transport: by, CheckRedirect: refuseRedirect}, CompressionMode: websocket.CompressionDisabled,
+	})
+	if err != nil {
+		if resp != nil && resp.Body != nil {
+			_ = resp.Body.Close()
+		}
+		return nil, err
+	}
+	return newWebSocket(conn), nil
 }
 
 // refuseRedirect has a connection go to where its URL says and nowhere else: who tells us a URL is not to choose among all hosts

@@ -5,6 +5,7 @@ import (
 	"context"
 	"crypto/tls"
 	"encoding/base64"
+	"errors"
 	"fmt"
 	"io"
 	"net"
@@ -15,9 +16,12 @@ import (
 
 const maxProxyAnswer = 16 << 10 // bytes
 
-// dialTCP connects to a host, through the proxy that HTTPS would take if there is one.
-func (c *Conn) dialTCP(ctx context.Context, host string) (net.Conn, error) {
-	proxy, err := c.cfg.Proxy(&http.Request{URL: &url.URL{Scheme: "https", Host: host}})
+// errNoTunnel: the proxy was reached, and makes no tunnel to that host.
+var errNoTunnel = errors.New("the proxy makes no tunnel")
+
+// dialTCP connects to a host, through the proxy that http or https, as the scheme says, would take if there is one.
+func (c *Conn) dialTCP(ctx context.Context, scheme, host string) (net.Conn, error) {
+	proxy, err := c.cfg.Proxy(&http.Request{URL: &url.URL{Scheme: scheme, Host: host}})
 	if err != nil {
 		return nil, err
 	}
@@ -74,7 +78,7 @@ func connect(conn net.Conn, host string, user *url.Userinfo) (net.Conn, error) {
 		return nil, fmt.Errorf("the proxy's answer: %w", err)
 	}
 	if resp.StatusCode != http.StatusOK {
-		return nil, fmt.Errorf("the proxy answers %s", resp.Status)
+		return nil, fmt.Errorf("%w: it answers %s", errNoTunnel, resp.Status)
 	}
 	limited.N = 1<<63 - 1
 	return &tunnel{conn, in}, nil

@@ -9,6 +9,7 @@ import (
 	"net"
 	"net/http"
 	"net/http/httptest"
+	"net/http/httputil"
 	"net/netip"
 	"net/url"
 	"strings"
@@ -109,7 +110,7 @@ func proxy(t *testing.T) (*url.URL, *atomic.Int32) {
 }
 
 func TestTLSAndProxies(t *testing.T) {
-	for _, kind := range []string{"tcp", "wss"} {
+	for _, kind := range []string{"tcp", "ws", "wss"} {
 		for _, proxied := range []bool{false, true} {
 			u, tunnels := proxy(t)
 			roots := x509.NewCertPool()
@@ -119,12 +120,17 @@ func TestTLSAndProxies(t *testing.T) {
 			}
 			a, b := onLoopback(t, cfg)
 			target := ""
-			if kind == "wss" {
+			switch kind {
+			case "wss":
 				srv := httptest.NewTLSServer(b)
 				defer srv.Close()
 				roots.AddCert(srv.Certificate())
 				target = strings.Replace(srv.URL, "https", "wss", 1)
-			} else {
+			case "ws":
+				srv := httptest.NewServer(b)
+				defer srv.Close()
+				target = strings.Replace(srv.URL, "http", "ws", 1)
+			default:
 				l, err := net.Listen("tcp", "127.0.0.1:0")
 				if err != nil {
 					t.Fatal(err)
@@ -138,6 +144,31 @@ func TestTLSAndProxies(t *testing.T) {
 				t.Errorf("%s: through the proxy is %v, want %v", kind, got, proxied)
 			}
 		}
+	}
+}
+
+// Where a proxy makes no tunnel it may upgrade a request itself.
+func TestProxyThatUpgrades(t *testing.T) {
+	var refused atomic.Int32
+	var target *httputil.ReverseProxy
+	srv := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		if r.Method == http.MethodConnect {
+			refused.Add(1)
+			http.Error(w, "no", http.StatusForbidden)
+			return
+		}
+		target.ServeHTTP(w, r)
+	}))
+	defer srv.Close()
+	at, _ := url.Parse(srv.URL)
+	a, b := onLoopback(t, Config{Proxy: http.ProxyURL(at)})
+	relay := httptest.NewServer(b)
+	defer relay.Close()
+	to, _ := url.Parse(relay.URL)
+	target = httputil.NewSingleHostReverseProxy(to)
+	wantEcho(t, a, strings.Replace(relay.URL, "http", "ws", 1))
+	if refused.Load() != 1 {
+		t.Errorf("%d tunnels refused", refused.Load())
 	}
 }
 
