@@ -210,8 +210,8 @@ func (s *sources) run(ctx context.Context) {
 }
 
 // ask asks every connected peer at the same time.
-func (s *sources) ask(ctx context.Context) {
-	ctx, cancel := context.WithTimeout(ctx, askTimeout)
+func (s *sources) ask(fetch context.Context) {
+	ctx, cancel := context.WithTimeout(fetch, askTimeout)
 	defer cancel()
 	hash := hashRoot(s.root)
 	connected := map[kcptransport.PeerID]bool{}
@@ -221,7 +221,9 @@ func (s *sources) ask(ctx context.Context) {
 		wg.Go(func() {
 			var has bool
 			err := s.pg.request(ctx, p.id, kindHave, hash[:], &has)
-			s.set(p.id, err == nil && has)
+			if fetch.Err() == nil { // else it was not given the time to answer, and what is known of it is yet to be told
+				s.set(p.id, err == nil && has)
+			}
 		})
 	}
 	wg.Wait()

@@ -59,6 +59,7 @@ type source struct {
 	listed bool
 	banned bool
 	why    error // it was of no use, last time
+	lacks  bool  // why is that it refused a chunk, and it was not asked for that one again
 
 	conn    *conn // nil: no stream
 	cancel  context.CancelFunc

@@ -64,7 +64,10 @@ func (f *fetcher) has(now time.Time, s *source, e gotHave) {
 func (f *fetcher) chunk(now time.Time, s *source, e gotChunk) error {
 	j := f.job
 	size := int64(j.content.lay.size(e.chunk))
-	f.useful, s.pause, s.why = now, 0, nil
+	f.useful, s.pause = now, 0
+	if !s.lacks {
+		s.why = nil
+	}
 	f.result.From[s.id] += size
 	if !j.picker.done(now, s.sup, e.chunk) {
 		f.result.Twice += size
@@ -83,6 +86,7 @@ func (f *fetcher) refused(now time.Time, s *source, e gotRefusal) {
 	s.why = e.err
 	if e.ask.Op == opChunk && (e.err.status == statusMissing || e.err.status == statusChanged || e.err.status == statusFailed) {
 		f.job.picker.lacks(s.sup, int(e.ask.Chunk))
+		s.lacks = true
 		return
 	}
 	s.cancel() // try again later; the stream's end tells the rest
@@ -114,7 +118,7 @@ func (f *fetcher) forget(now time.Time, s *source) {
 	}
 	s.pause = min(max(2*s.pause, firstRetry), lastRetry)
 	s.retry = now.Add(s.pause)
-	s.conn, s.cancel, s.up, s.asked = nil, nil, false, false
+	s.conn, s.cancel, s.up, s.asked, s.lacks = nil, nil, false, false, false
 	s.pending, s.seq, s.haveAt, s.haveSent = 0, 0, time.Time{}, false
 }
 

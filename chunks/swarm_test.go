@@ -8,6 +8,7 @@ import (
 	"os"
 	"path/filepath"
 	"slices"
+	"strings"
 	"sync"
 	"sync/atomic"
 	"testing"
@@ -210,6 +211,19 @@ func TestFetchChangedSource(t *testing.T) {
 		wantTree(t, cfg.Dir, map[string][]byte{"file": b})
 		if len(r.Bad) != 0 || s.server.Stats().Changed != 1 {
 			t.Errorf("bad %v, %+v", r.Bad, s.server.Stats())
+		}
+
+		// Nobody else has that chunk: the error says so, in whatever order the others come.
+		for range 5 {
+			one := newTestNet(t)
+			one.add(c1)
+			ctx, cancel := context.WithTimeout(context.Background(), 10*time.Second)
+			_, err := Fetch(ctx, one.config(c1, t.TempDir()))
+			cancel()
+			one.wait()
+			if !errors.Is(err, context.DeadlineExceeded) || !strings.Contains(err.Error(), "changed") {
+				t.Error(err)
+			}
 		}
 
 		// Nobody else: the error says why.
