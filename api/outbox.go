@@ -54,19 +54,30 @@ func newOutbox(peer kcptransport.PeerID, open func(ctx context.Context) (stream,
 // send queues e, waits until the peer took it in (or replied, to a request),
 // and returns its answer.
 func (o *outbox) send(ctx context.Context, e envelope) (*envelope, error) {
+	g, err := o.queueUp(ctx, e)
+	if err != nil {
+		return nil, err
+	}
+	return o.await(ctx, g)
+}
+
+// queueUp queues e as soon as there is room.
+func (o *outbox) queueUp(ctx context.Context, e envelope) (*outgoing, error) {
 	g := newOutgoing(e)
 	if err := o.room.Acquire(ctx, g.cost); err != nil {
 		return nil, fmt.Errorf("api: %s takes in no more messages: %w", o.peer.Short(), err)
 	}
-	if err := o.push(g); err != nil {
-		return nil, err
-	}
+	return g, o.push(g)
+}
+
+// await waits until the peer has answered.
+func (o *outbox) await(ctx context.Context, g *outgoing) (*envelope, error) {
 	select {
 	case a := <-g.answer:
 		return a.env, a.err
 	case <-ctx.Done():
 		o.forget(g)
-		return nil, fmt.Errorf("api: no answer from %s to %q: %w", o.peer.Short(), e.Kind, ctx.Err())
+		return nil, fmt.Errorf("api: no answer from %s to %q: %w", o.peer.Short(), g.env.Kind, ctx.Err())
 	}
 }
 

@@ -152,6 +152,43 @@ func TestSendWhilePeerVanishes(t *testing.T) {
 	})
 }
 
+// What is posted arrives in order, also while one peer has vanished, and the channel tells what became of it.
+func TestPost(t *testing.T) {
+	inWorld(t, func(t *testing.T, w *world) {
+		a, b, gone := w.public(noMesh), w.public(noMesh), w.public(noMesh)
+		a.meet(b)
+		a.meet(gone)
+		gone.host.Crash()
+		var want []string
+		var told []<-chan error
+		for i := range 100 {
+			want = append(want, fmt.Sprint(i))
+			told = append(told, a.Post(w.ctx(time.Minute), "text", map[string]string{"text": want[i]}))
+		}
+		one := a.Post(w.ctx(time.Minute), "text", map[string]string{"text": "for one"}, b.ID())
+		w.eventually("b has all", time.Second, func() bool { return len(b.texts()) == len(want)+1 })
+		if got := b.texts(); !slices.Equal(got, append(want, "for one")) {
+			t.Errorf("b got %q", got)
+		}
+		if err := <-one; err != nil {
+			t.Error(err)
+		}
+		for _, c := range told {
+			if err := <-c; err == nil || !strings.Contains(err.Error(), gone.ID().Short()) {
+				t.Fatalf("of a message that the vanished peer cannot have: %v", err)
+			}
+		}
+		for _, kind := range []string{"", "*"} {
+			if err := <-a.Post(t.Context(), kind, 1); err == nil {
+				t.Errorf("kind %q", kind)
+			}
+		}
+		if err := <-a.Post(t.Context(), "text", 1, testIdentity(99).ID()); !errors.Is(err, ErrNotConnected) {
+			t.Error(err)
+		}
+	})
+}
+
 func TestRequest(t *testing.T) {
 	inWorld(t, func(t *testing.T, w *world) {
 		a, b := w.public(noMesh), w.public(noMesh)

@@ -26,14 +26,45 @@ const broadcastSignature = "xppg broadcast v1\x00"
 // all it is an error. That a message was taken in means that its handler will
 // run; use [Playground.Request] to know what came of it.
 //
-// When ctx ends first the message may or may not arrive.
+// A peer that has vanished is waited for until its link ends, see
+// [Playground.Post] for not waiting. When ctx ends first the message may or may
+// not arrive.
 func (pg *Playground) Send(ctx context.Context, kind string, payload any, to ...kcptransport.PeerID) error {
+	return <-pg.Post(ctx, kind, payload, to...)
+}
+
+// Post is like [Playground.Send], but returns as soon as the message is in line
+// for its peers, behind those of earlier calls: so a program that sends one
+// message after the other is not held up by a peer that does not answer. The
+// channel tells, once, what Send would have returned. Post waits only while
+// more than 4 MiB are in line for one of the peers. ctx is that of the message:
+// it must last until the channel has told.
+func (pg *Playground) Post(ctx context.Context, kind string, payload any, to ...kcptransport.PeerID) <-chan error {
+	told := make(chan error, 1)
+	sent, err := pg.post(ctx, kind, payload, to)
+	if len(sent) == 0 {
+		told <- err
+		return told
+	}
+	go func() {
+		errs := []error{err}
+		for _, s := range sent {
+			_, err := s.out.await(ctx, s.message)
+			errs = append(errs, err)
+		}
+		told <- errors.Join(errs...)
+	}()
+	return told
+}
+
+// post queues a message and returns where; the error is of the peers for which it could not.
+func (pg *Playground) post(ctx context.Context, kind string, payload any, to []kcptransport.PeerID) ([]posted, error) {
 	if err := checkKind(kind); err != nil {
-		return err
+		return nil, err
 	}
 	raw, err := encodePayload(payload)
 	if err != nil {
-		return err
+		return nil, err
 	}
 	if len(to) == 0 {
 		return pg.broadcast(ctx, envelope{Type: typeBroadcast, Kind: kind, Payload: raw})
@@ -48,7 +79,8 @@ func (pg *Playground) Send(ctx context.Context, kind string, payload any, to ...
 		}
 		peers = append(peers, p)
 	}
-	return errors.Join(append(missing, sendAll(ctx, peers, envelope{Type: typeMessage, Kind: kind, Payload: raw}))...)
+	sent, err := postAll(ctx, peers, envelope{Type: typeMessage, Kind: kind, Payload: raw})
+	return sent, errors.Join(append(missing, err)...)
 }
 
 // SendText sends a message of kind "text" whose payload is {"text": text}.
@@ -103,32 +135,44 @@ func checkKind(kind string) error {
 	return nil
 }
 
-// sendAll sends e to each peer at the same time and joins the errors.
-func sendAll(ctx context.Context, peers []*peer, e envelope) error {
-	if len(peers) == 1 {
-		_, err := peers[0].out.send(ctx, e)
-		return err
-	}
-	errs := make([]error, len(peers))
-	var wg sync.WaitGroup
-	for i, p := range peers {
-		wg.Go(func() { _, errs[i] = p.out.send(ctx, e) })
-	}
-	wg.Wait()
-	return errors.Join(errs...)
+// posted is a message in line for a peer.
+type posted struct {
+	out     *outbox
+	message *outgoing
 }
 
-func (pg *Playground) broadcast(ctx context.Context, e envelope) error {
+// postAll queues e for each peer, and joins the errors. One without room holds up no other.
+func postAll(ctx context.Context, peers []*peer, e envelope) (sent []posted, err error) {
+	errs := make([]error, len(peers))
+	queued := make([]*outgoing, len(peers))
+	var full sync.WaitGroup
+	for i, p := range peers {
+		if g := newOutgoing(e); p.out.room.TryAcquire(g.cost) {
+			queued[i], errs[i] = g, p.out.push(g)
+		} else {
+			full.Go(func() { queued[i], errs[i] = p.out.queueUp(ctx, e) })
+		}
+	}
+	full.Wait()
+	for i, p := range peers {
+		if errs[i] == nil {
+			sent = append(sent, posted{p.out, queued[i]})
+		}
+	}
+	return sent, errors.Join(errs...)
+}
+
+func (pg *Playground) broadcast(ctx context.Context, e envelope) ([]posted, error) {
 	peers := pg.readyPeers()
 	if len(peers) == 0 {
-		return fmt.Errorf("api: nobody to send %q to: %w to any peer (join one first)", e.Kind, ErrNotConnected)
+		return nil, fmt.Errorf("api: nobody to send %q to: %w to any peer (join one first)", e.Kind, ErrNotConnected)
 	}
 	id := pg.ID()
 	e.Origin = id[:]
 	e.Boot = pg.boot
 	e.Number = pg.broadcasts.Add(1)
 	e.Sig = pg.cfg.Identity.Sign(broadcastBytes(pg.cfg.App, &e))
-	return sendAll(ctx, peers, e)
+	return postAll(ctx, peers, e)
 }
 
 // broadcastBytes is what the author of a broadcast signs: everything but the

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"os"
 	"os/user"
+	"sync"
 
 	"github.com/spf13/cobra"
 
@@ -66,6 +67,8 @@ func (a *app) runChat(ctx context.Context, room, name string) error {
 	a.print.note("* room %s; others join with: xppg chat %s --join %s", room, room, pg.Ticket())
 	lines := make(chan string)
 	go readLines(ctx, a.io.in, lines)
+	var sending sync.WaitGroup
+	defer sending.Wait()
 	for {
 		select {
 		case <-ctx.Done():
@@ -74,13 +77,16 @@ func (a *app) runChat(ctx context.Context, room, name string) error {
 			if !ok {
 				return nil
 			}
-			err := pg.Send(ctx, kind, chatPayload{Name: name, Text: line})
-			if errors.Is(err, api.ErrNotConnected) {
-				err = errors.New("nobody is here yet")
-			}
-			if err != nil && ctx.Err() == nil {
-				a.print.error(err)
-			}
+			told := pg.Post(ctx, kind, chatPayload{Name: name, Text: line}) // a peer that does not answer holds up no other line
+			sending.Go(func() {
+				err := <-told
+				if errors.Is(err, api.ErrNotConnected) {
+					err = errors.New("nobody is here yet")
+				}
+				if err != nil && ctx.Err() == nil {
+					a.print.error(err)
+				}
+			})
 		}
 	}
 }

@@ -122,9 +122,12 @@ func (a *app) runNode(ctx context.Context, change func(*api.Config)) error {
 				lines = nil // a closed input does not end a node
 				continue
 			}
-			if err := a.sendLine(ctx, pg, line); err != nil && ctx.Err() == nil {
-				a.print.error(err)
-			}
+			told := a.sendLine(ctx, pg, line) // a peer that does not answer holds up no other line
+			go func() {
+				if err := <-told; err != nil && ctx.Err() == nil {
+					a.print.error(err)
+				}
+			}()
 		}
 	}
 }
@@ -184,28 +187,31 @@ func printable(s string) string {
 	}, s)
 }
 
-// sendLine sends what was typed.
-func (a *app) sendLine(ctx context.Context, pg *api.Playground, line string) error {
+// sendLine sends what was typed. The channel tells what came of it.
+func (a *app) sendLine(ctx context.Context, pg *api.Playground, line string) <-chan error {
 	if !strings.HasPrefix(line, "{") {
-		return pg.SendText(ctx, line)
+		return pg.Post(ctx, "text", map[string]string{"text": line})
 	}
 	var msg struct {
 		To      *kcptransport.PeerID `json:"to"`
 		Kind    string               `json:"kind"`
 		Payload any                  `json:"payload"`
 	}
+	told := make(chan error, 1)
 	dec := json.NewDecoder(bytes.NewReader([]byte(line)))
 	dec.DisallowUnknownFields()
 	if err := dec.Decode(&msg); err != nil {
-		return fmt.Errorf(`not sent: a line that begins with { must be {"to":ID,"kind":K,"payload":P}: %w`, err)
+		told <- fmt.Errorf(`not sent: a line that begins with { must be {"to":ID,"kind":K,"payload":P}: %w`, err)
+		return told
 	}
 	if msg.Kind == "" {
-		return errors.New(`not sent: the message needs a "kind"`)
+		told <- errors.New(`not sent: the message needs a "kind"`)
+		return told
 	}
 	if msg.To == nil {
-		return pg.Send(ctx, msg.Kind, msg.Payload)
+		return pg.Post(ctx, msg.Kind, msg.Payload)
 	}
-	return pg.Send(ctx, msg.Kind, msg.Payload, *msg.To)
+	return pg.Post(ctx, msg.Kind, msg.Payload, *msg.To)
 }
 
 // readLines reads lines that are not empty until the input or ctx ends. A read
