@@ -39,10 +39,16 @@ func (p *peer) tellPeers(ctx context.Context) {
 	for _, id := range known {
 		p.tell(few || id == p.pg.ID(), 0, id)
 	}
-	timer := time.NewTimer(0)
-	defer timer.Stop()
-	for woken(ctx, timer, p.gossipWake) {
+	defer p.stopLooking()
+	for {
+		select {
+		case <-ctx.Done():
+			return
+		case <-p.gossipWake:
+		}
+		p.stopLooking()
 		frames, next := p.nextFrames(time.Now())
+		p.look(next)
 		for _, f := range frames {
 			if err := writeFrame(s, f); err != nil {
 				return
@@ -51,13 +57,10 @@ func (p *peer) tellPeers(ctx context.Context) {
 		if !pause(ctx, gossipEvery) {
 			return
 		}
-		if timer.Stop(); !next.IsZero() {
-			timer.Reset(time.Until(next))
-		}
 	}
 }
 
-// nextFrames returns what is to be sent to the peer now, and when there will be more; zero: only when woken.
+// nextFrames returns what is to be sent to the peer now, and when there will be more; zero: only when there is news.
 func (p *peer) nextFrames(now time.Time) (frames []encodedFrame, next time.Time) {
 	p.newsMu.Lock()
 	whole, offers := p.news.take(now)
@@ -65,6 +68,35 @@ func (p *peer) nextFrames(now time.Time) (frames []encodedFrame, next time.Time)
 	next = sooner(next, p.news.due)
 	p.newsMu.Unlock()
 	return gossipFrames(p.pg.recordsOf(whole), p.pg.offersOf(offers), asks), next
+}
+
+// look has tellPeers look for news at a time, or before; zero is never.
+func (p *peer) look(at time.Time) {
+	if wait := time.Until(at); at.IsZero() {
+		return
+	} else if wait <= 0 {
+		wake(p.gossipWake)
+		return
+	}
+	p.newsMu.Lock()
+	defer p.newsMu.Unlock()
+	if p.lookAt.IsZero() || at.Before(p.lookAt) {
+		if p.lookTimer != nil {
+			p.lookTimer.Stop()
+		}
+		p.lookAt = at
+		p.lookTimer = time.AfterFunc(time.Until(at), func() { wake(p.gossipWake) })
+	}
+}
+
+// stopLooking forgets when to look.
+func (p *peer) stopLooking() {
+	p.newsMu.Lock()
+	defer p.newsMu.Unlock()
+	if p.lookTimer != nil {
+		p.lookTimer.Stop()
+	}
+	p.lookAt, p.lookTimer = time.Time{}, nil
 }
 
 // encodedFrame is a gossipFrame whose records are encoded already.
@@ -104,17 +136,13 @@ func (p *peer) tell(whole bool, within time.Duration, id kcptransport.PeerID) {
 		return
 	}
 	p.newsMu.Lock()
-	before := p.news.due
 	p.news.add(id, whole, time.Now().Add(within))
-	earlier := before != p.news.due
-	n := len(p.news.tell)
+	due, n := p.news.due, len(p.news.tell)
 	p.newsMu.Unlock()
 	if n > 2*maxRecords { // it does not read, and the book has moved on
 		p.forgetStaleNews()
 	}
-	if earlier {
-		wake(p.gossipWake)
-	}
+	p.look(due)
 }
 
 // hears takes note that the peer has a record of that time: if ours is no newer, it is no news. offered means that we can ask the peer for it.
@@ -167,7 +195,7 @@ func (p *peer) forgetStaleNews() {
 	}
 	p.newsMu.Lock()
 	defer p.newsMu.Unlock()
-	maps.DeleteFunc(p.news.tell, func(id kcptransport.PeerID, _ tiding) bool { return !known[id] })
+	maps.DeleteFunc(p.news.tell, func(id kcptransport.PeerID, _ bool) bool { return !known[id] })
 }
 
 // askedRecord is a record that somebody who offered it was asked for.

@@ -68,6 +68,8 @@ type peer struct {
 	gossipWake chan struct{} // holds one token when there may be more to tell or ask
 	newsMu     sync.Mutex
 	news       tidings
+	lookAt     time.Time   // when lookTimer has tellPeers woken; zero: it does not
+	lookTimer  *time.Timer // nil when there is none
 
 	pingMu sync.Mutex
 	pings  map[uint64]chan struct{}

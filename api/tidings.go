@@ -14,25 +14,18 @@ import (
 // Who has a record of its own tells it whole. Others pass it on whole to a few; to the rest they offer it, with its time only,
 // and who lacks it asks for it: where all are linked to all, nearly everybody has it already.
 type tidings struct {
-	tell    map[kcptransport.PeerID]tiding
+	tell    map[kcptransport.PeerID]bool  // whole, or offered
 	offered map[kcptransport.PeerID]int64 // by the peer, and newer than what we had
-	due     time.Time                     // of what is to be told first; zero: nothing is
-}
-
-// tiding is a record to be told: whole, or offered.
-type tiding struct {
-	whole bool
-	due   time.Time
+	due     time.Time                     // when all of tell is to be sent; zero: nothing is
 }
 
 func newTidings() tidings {
-	return tidings{tell: map[kcptransport.PeerID]tiding{}, offered: map[kcptransport.PeerID]int64{}}
+	return tidings{tell: map[kcptransport.PeerID]bool{}, offered: map[kcptransport.PeerID]int64{}}
 }
 
 // add has a record told by a time, whole or as an offer.
 func (t *tidings) add(id kcptransport.PeerID, whole bool, due time.Time) {
-	old := t.tell[id]
-	t.tell[id] = tiding{old.whole || whole, sooner(old.due, due)}
+	t.tell[id] = t.tell[id] || whole
 	t.due = sooner(t.due, due)
 }
 
@@ -52,25 +45,23 @@ func (t *tidings) offer(id kcptransport.PeerID, made int64) {
 	}
 }
 
-// take returns up to maxBatch records that are to be told, once any is due. Those that have longer to wait than the peer may need to show that it knows
-// them come along; the others stay.
+// take returns up to maxBatch records that are to be told, once any is due.
 func (t *tidings) take(now time.Time) (whole, offers []kcptransport.PeerID) {
 	if t.due.IsZero() || now.Before(t.due) {
 		return nil, nil
 	}
-	t.due = time.Time{}
-	for _, id := range slices.SortedFunc(maps.Keys(t.tell), kcptransport.PeerID.Compare) {
-		n := t.tell[id]
-		if wait := n.due.Sub(now); len(whole)+len(offers) == maxBatch || (wait > 0 && wait <= gossipOffers) {
-			t.due = sooner(t.due, n.due)
-			continue
-		}
-		if n.whole {
+	ids := slices.SortedFunc(maps.Keys(t.tell), kcptransport.PeerID.Compare)
+	ids = ids[:min(len(ids), maxBatch)]
+	for _, id := range ids {
+		if t.tell[id] {
 			whole = append(whole, id)
 		} else {
 			offers = append(offers, id)
 		}
 		delete(t.tell, id)
+	}
+	if len(t.tell) == 0 {
+		t.due = time.Time{}
 	}
 	return whole, offers
 }
