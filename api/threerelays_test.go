@@ -129,6 +129,8 @@ func (f *flood) run(r *row, pair int, stop <-chan struct{}) {
 
 // delays are how long messages of 100 bytes took one way.
 type delays struct {
+	every time.Duration // the pause between two
+
 	mu   sync.Mutex
 	took []time.Duration
 }
@@ -165,7 +167,7 @@ func (d *delays) run(r *row, pair int, stop <-chan struct{}) {
 	}
 	s.SetPriority(kcptransport.PriorityInteractive)
 	defer s.Reset(0)
-	tick := time.NewTicker(rowTick)
+	tick := time.NewTicker(d.every)
 	defer tick.Stop()
 	buf := make([]byte, tickSize)
 	for {
@@ -199,7 +201,7 @@ func rowStory(t *testing.T, oneWay, lasts time.Duration, slow func(r *row), floo
 		r := newRow(t, 1, oneWay, slow, floods+1)
 		stop := make(chan struct{})
 		var wg sync.WaitGroup
-		var own, other delays
+		own, other := delays{every: rowTick}, delays{every: rowTick}
 		wg.Go(func() { own.run(r, 0, stop) })
 		wg.Go(func() { other.run(r, floods, stop) })
 		time.Sleep(2 * time.Second)

@@ -45,6 +45,7 @@ type bbr struct {
 	uncut    float64 // the rate before the first of them
 
 	markedAt time.Duration // when a mark last counted
+	told     bool          // one did within bbrRTTLife
 	drainEnd time.Duration // when looking for the least round trip ends
 }
 
@@ -64,6 +65,8 @@ const (
 	bbrRounds      = 10 // of which the greatest rate counts
 	bbrInitial     = 32 // segments
 	bbrMinWindow   = 8  // segments
+	bbrToldWindow  = 1  // the same where a relay has marked packets of late
+	bbrSlack       = 3  // segments
 	bbrRTTLife     = 10 * time.Second
 	bbrProbeTime   = 100 * time.Millisecond
 	bbrAggregation = 4 * time.Millisecond // of data in flight that timers and batching hold up
@@ -91,6 +94,7 @@ func (b *bbr) onAck(s ackSample) {
 		b.onRTT(s)
 	}
 	b.learnLoss(s.gentle)
+	b.told = b.told && s.now-b.markedAt < bbrRTTLife
 	b.lossy = b.lossy || s.lost > 0
 	b.roundAcked += s.acked
 	b.roundLost = max(b.roundLost+s.lost-s.found, 0)
@@ -133,7 +137,7 @@ func (b *bbr) onMark(now time.Duration) {
 	if now-b.markedAt < b.minRTT {
 		return
 	}
-	b.markedAt = now
+	b.markedAt, b.told = now, true
 	b.bw.scale(bbrBackoff)
 	switch b.state {
 	case bbrStartup:
@@ -244,7 +248,7 @@ func (b *bbr) checkFull(s ackSample) {
 // product is gain times what the path holds, and what timers hold up.
 func (b *bbr) product(gain float64) int {
 	rate := b.bw.max()
-	return int(gain*rate*b.minRTT.Seconds()+min(rate*bbrAggregation.Seconds(), b.held)) + 3*b.mss
+	return int(gain*rate*b.minRTT.Seconds()+min(rate*bbrAggregation.Seconds(), b.held)) + b.slack()
 }
 
 func (b *bbr) window() int {
@@ -255,11 +259,11 @@ func (b *bbr) window() int {
 	case bbrStartup:
 		return max(b.product(bbrStartWindow), min(b.product(bbrStartGain), b.slowStart), bbrInitial*b.mss)
 	case bbrDrain:
-		return max(b.drained(), bbrMinWindow*b.mss)
+		return max(b.drained(), b.least()*b.mss)
 	case bbrProbeRTT:
-		return max(b.product(b.emptied()), bbrMinWindow*b.mss)
+		return max(b.product(b.emptied()), b.least()*b.mss)
 	}
-	return max(b.cruiseWindow(), bbrMinWindow*b.mss)
+	return max(b.cruiseWindow(), b.least()*b.mss)
 }
 
 func (b *bbr) delivery() float64 { return b.bw.max() }
@@ -274,13 +278,34 @@ func (b *bbr) rate() float64 {
 	case bbrCruise:
 		rate *= b.gain()
 	}
-	return max(rate, b.floor(bbrMinWindow))
+	return max(rate, b.floor(float64(b.least())))
 }
 
-// floor is the rate at which so many segments leave in a round trip; 0 = not known.
+// least is how many segments may be in flight in any case. Eight fill the queue of a relay with a low limit, and what it drops is
+// sent again at once. Where relays tell of their queues one is enough to go on.
+func (b *bbr) least() int {
+	if b.told {
+		return bbrToldWindow
+	}
+	return bbrMinWindow
+}
+
+// slack is what may be in flight for want of fractions of a segment.
+func (b *bbr) slack() int {
+	if b.told {
+		return b.mss
+	}
+	return bbrSlack * b.mss
+}
+
+// floor is the rate at which so many segments leave in a round trip; 0 = not known. A relay's queue may be most of the round trip.
 func (b *bbr) floor(segments float64) float64 {
 	if b.minRTT == 0 {
 		return 0
 	}
-	return segments * float64(b.mss) / max(b.minRTT, time.Millisecond).Seconds()
+	rtt := max(b.minRTT, time.Millisecond)
+	if b.told {
+		rtt = max(rtt, b.lastRTT)
+	}
+	return segments * float64(b.mss) / rtt.Seconds()
 }

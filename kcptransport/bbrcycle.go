@@ -166,7 +166,7 @@ func (b *bbr) drained() int {
 	if b.standing > 0 {
 		left = bbrTarget
 	}
-	return int(b.bw.max()*(b.minRTT.Seconds()/(1-b.loss)+left.Seconds())) + 3*b.mss
+	return int(b.bw.max()*(b.minRTT.Seconds()/(1-b.loss)+left.Seconds())) + b.slack()
 }
 
 func (b *bbr) cruiseWindow() int {

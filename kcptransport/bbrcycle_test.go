@@ -106,3 +106,21 @@ func TestBBRDownEnds(t *testing.T) {
 		}
 	}
 }
+
+// Where a relay has marked packets of late, few segments may be in flight, and no floor has more leave than its queue lets through.
+func TestBBRTold(t *testing.T) {
+	b := cruising(100e3, ms)
+	b.lastRTT = 20 * ms
+	untold, rate := b.window(), b.rate()
+	if untold < bbrMinWindow*b.mss || rate < float64(bbrMinWindow*b.mss)/ms.Seconds() {
+		t.Fatalf("nobody told, and yet %d bytes and %.0f bytes a second are the most", untold, rate)
+	}
+	b.onMark(time.Second)
+	if w, r := b.window(), b.rate(); w > 2*b.mss || r > 100e3 {
+		t.Errorf("after a mark %d bytes may be in flight and %.0f leave a second", w, r)
+	}
+	b.onAck(ackSample{now: time.Second + bbrRTTLife, acked: b.mss, delivered: 1})
+	if w := b.window(); w < bbrMinWindow*b.mss {
+		t.Errorf("a mark of long ago still leaves %d bytes", w)
+	}
+}

@@ -5,10 +5,11 @@ import (
 	"time"
 )
 
-// How much a bucket holds: what its rate brings in this time, but no less than 16 KiB, so that a slow one passes whole packets.
+// How much a bucket holds: what its rate brings in this time, but no less than two packets. What it saves up leaves at once when
+// something comes, and a sender takes that for the rate. A new one holds more, so that handshakes do not wait.
 const (
 	bucketTime  = 5 * time.Millisecond
-	bucketBytes = 16 << 10
+	bucketBytes = 11 * maxTransit
 )
 
 // bucket is a token bucket, of bytes. Its zero value has no limit. Time is passed in.
@@ -19,8 +20,8 @@ type bucket struct {
 
 // newBucket returns a full bucket; rate is in bytes a second, 0 means no limit.
 func newBucket(rate uint64) bucket {
-	room := max(float64(rate)*bucketTime.Seconds(), bucketBytes)
-	return bucket{rate: float64(rate), room: room, tokens: room}
+	room := max(float64(rate)*bucketTime.Seconds(), 2*maxTransit)
+	return bucket{rate: float64(rate), room: room, tokens: max(room, bucketBytes)}
 }
 
 // wait returns how long it takes until n bytes may pass: 0 or less when they may at once.
@@ -49,7 +50,7 @@ func (b *bucket) fill(now time.Time) {
 	if b.at.IsZero() {
 		b.at = now
 	} else if d := now.Sub(b.at); d > 0 {
-		b.tokens, b.at = min(b.tokens+d.Seconds()*b.rate, b.room), now
+		b.tokens, b.at = max(b.tokens, min(b.tokens+d.Seconds()*b.rate, b.room)), now
 	}
 }
 

@@ -4,8 +4,9 @@ import "time"
 
 // What waits at a relay: short queues, since a long one only delays.
 const (
-	queueTime  = 20 * time.Millisecond // no packet waits longer, except the last one of a queue
-	markAfter  = 5 * time.Millisecond  // a packet that waited longer is marked
+	queueTime  = 20 * time.Millisecond // no packet waits longer, except the last one of a queue, and where packets take long
+	queueSlots = 4                     // packets, that may wait there for up to twice the time
+	markAfter  = 5 * time.Millisecond  // a packet that waited longer is marked, where one takes no longer than that
 	queueBytes = 8 * maxTransit        // what may wait where the rate is so low that 20 ms are less
 	quantum    = maxTransit            // of the round robin: one packet at least
 	maxTransit = 1500                  // bytes of a packet that can wait
@@ -78,6 +79,19 @@ func (f *flow) most() int {
 	}
 	return max(int(f.bucket.rate*queueTime.Seconds()), queueBytes)
 }
+
+// slot returns how long a packet takes at the narrowest limit from here up; 0 where there is none.
+func (f *flow) slot() (d time.Duration) {
+	for at := f; at != nil; at = at.parent {
+		if at.bucket.rate > 0 {
+			d = max(d, time.Duration(maxTransit/at.bucket.rate*float64(time.Second)))
+		}
+	}
+	return d
+}
+
+// patience returns how long a packet may wait, unless it is the last one. A sender has two in flight, at least, and others are between.
+func (f *flow) patience() time.Duration { return max(queueTime, min(queueSlots*f.slot(), 2*queueTime)) }
 
 // admit reports whether a packet may pass at once. It may not while what belongs before it waits. When it may not, ready is how
 // long it takes at least until one may.
@@ -193,7 +207,7 @@ func (f *flow) below(now time.Time) (leaf *flow, side Side, n int, ready time.Du
 func (f *flow) take(now time.Time, side Side) (w *waiting, marked bool) {
 	l := &f.lines[side]
 	n := l.head.n
-	if marked = l.lost || now.Sub(l.head.since) > markAfter; marked {
+	if marked = l.lost || now.Sub(l.head.since) > max(markAfter, f.slot()); marked {
 		l.head.buf[0], l.lost = typeRelayedMarked, false
 	}
 	for at := f; at != nil; at = at.parent {

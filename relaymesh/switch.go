@@ -64,9 +64,10 @@ const (
 //
 // Packets leave at once, from the buffers they came in, as long as no limit is reached; those of a batch that belong to one circuit
 // leave together. Those that a limit holds back wait in
-// the queue of their circuit, at most 20 ms, until [Switch.Run] sends them: the peers that asked for circuits share what there is
+// the queue of their circuit, at most 20 ms (40 ms where a limit is so low that four packets take as long), until [Switch.Run] sends
+// them: the peers that asked for circuits share what there is
 // evenly, and so do the circuits of a peer. What is too much is
-// dropped where most waits. A packet that waited more than 5 ms, or before which another was dropped, is marked, so that its
+// dropped where most waits. A packet that waited more than 5 ms, and longer than one takes at the limit, or before which another was dropped, is marked, so that its
 // sender slows down.
 //
 // Forward is called by one goroutine at a time, the other methods by any.

@@ -199,3 +199,47 @@ func BenchmarkSwitch(b *testing.B) {
 		})
 	}
 }
+
+// A bucket that was idle lets no more pass at once than the queue behind it would let wait, but for the first time.
+func TestBucketRoom(t *testing.T) {
+	for _, tc := range []struct{ rate, first, later int }{
+		{125_000, bucketBytes, 2 * maxTransit},
+		{625_000, bucketBytes, 3125},
+		{12_500_000, 62_500, 62_500},
+	} {
+		b, now := newBucket(uint64(tc.rate)), epoch
+		if n := b.has(now); n != tc.first {
+			t.Errorf("%d bytes a second: %d pass at first, want %d", tc.rate, n, tc.first)
+		}
+		if now = now.Add(time.Second); b.has(now) != tc.first {
+			t.Errorf("%d bytes a second: what a new one holds is lost", tc.rate)
+		}
+		b.take(tc.first)
+		if n := b.has(now.Add(time.Second)); n != tc.later {
+			t.Errorf("%d bytes a second: %d pass after a pause, want %d", tc.rate, n, tc.later)
+		}
+	}
+}
+
+// Where one packet takes longer than 5 ms, those are marked that waited for another one.
+func TestSwitchMarksSlow(t *testing.T) {
+	for _, tc := range []struct {
+		part   float64 // of the limit that is sent
+		marked bool
+	}{{0.95, false}, {1.3, true}} {
+		synctest.Test(t, func(t *testing.T) {
+			c := newCrossing(t, SwitchConfig{})
+			stop := c.run()
+			defer stop()
+			const rate = 125_000
+			conn, got := c.connect(2, 3, Limits{BytesPerSecond: rate})
+			c.play(4*time.Second, &source{conn: conn, size: 1200, rate: tc.part * rate})
+			if part := float64(got.marked) / float64(got.packets); (part > 0.5) != tc.marked || !tc.marked && part > 0 {
+				t.Errorf("%v of the limit: %d of %d packets are marked", tc.part, got.marked, got.packets)
+			}
+			if got.longest > 2*queueTime+drainPause {
+				t.Errorf("one waited %v", got.longest)
+			}
+		})
+	}
+}

@@ -154,7 +154,7 @@ func (s *Switch) depart(now time.Time, d *departure) (n int, wait time.Duration)
 			return n, ready
 		}
 		w := circuit.lines[side].head
-		if now.Sub(w.since) > queueTime && w.next != nil {
+		if now.Sub(w.since) > circuit.patience() && w.next != nil {
 			circuit.drop(side)
 			s.stats.Queued--
 			s.dropped(w.entry, &s.stats.Late)
