@@ -17,7 +17,7 @@ var slowTime = flag.Duration("slow", 0, "how long each story of a relay with a l
 const (
 	slowWarm  = 2 * time.Second // what comes before does not count
 	slowDrops = 0.02            // of what the relay carries, at most
-	slowShort = 4 * time.Second
+	slowShort = 6 * time.Second
 	slowTick  = 100 * time.Millisecond // more would be a part of the limit that counts
 )
 
@@ -100,7 +100,7 @@ func taken(fs []flood) (sum int64) {
 // slowStories are all of them, the ones for every run first.
 func slowStories() (stories []slowCase) {
 	for _, pairs := range []int{1, 4} {
-		for _, rtt := range []time.Duration{time.Millisecond, 80 * time.Millisecond, 10 * time.Millisecond} {
+		for _, rtt := range []time.Duration{time.Millisecond, 10 * time.Millisecond, 80 * time.Millisecond} {
 			for _, mbits := range []int{1, 2, 5, 20} {
 				if pairs == 1 || mbits >= 5 {
 					stories = append(stories, slowCase{rtt, mbits, pairs})
