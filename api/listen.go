@@ -6,6 +6,8 @@ import (
 	"net"
 	"net/http"
 	"time"
+
+	"github.com/2xppg/xppg/relaymesh/carrier"
 )
 
 // listeners takes peers that come by TCP or WebSocket because UDP is blocked where they are.
@@ -51,6 +53,10 @@ func (l *listeners) serve(pg *Playground) {
 		pg.wg.Go(func() { _ = pg.carrier.Serve(l.tcp) }) // ends with close
 	}
 	if l.ws != nil {
+		l.http.ConnContext = func(ctx context.Context, c net.Conn) context.Context {
+			carrier.Tune(c)
+			return ctx
+		}
 		l.http.Handler, l.http.ReadHeaderTimeout, l.http.MaxHeaderBytes = pg.carrier, 10*time.Second, 16<<10
 		pg.wg.Go(func() { _ = l.http.Serve(l.ws) })
 	}

@@ -50,8 +50,9 @@ const maxWarm = 2 // circuits to a peer that are kept
 func (pg *Playground) openRelay() error {
 	var err error
 	pg.sw, err = relaymesh.NewSwitch(relaymesh.SwitchConfig{
-		Write: func(bufs [][]byte, addrs []netip.AddrPort) (int, error) { return pg.ep.WriteBatch(bufs, addrs) },
-		Rand:  pg.cfg.Rand,
+		Write:     func(bufs [][]byte, addrs []netip.AddrPort) (int, error) { return pg.ep.WriteBatch(bufs, addrs) },
+		Congested: func(to netip.AddrPort) bool { return pg.carrier.Congested(to) },
+		Rand:      pg.cfg.Rand,
 	})
 	if err != nil {
 		return fmt.Errorf("api: start: %w", err)

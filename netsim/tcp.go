@@ -33,6 +33,7 @@ type TCPConn struct {
 	// Of calls.
 	closed  bool
 	writing bool  // a Write is under way, and others wait for it
+	notSent int   // bytes that may wait to be sent; 0: as many as have room
 	dies    int64 // when its host crashes, or never
 	readBy  deadline
 	writeBy deadline
@@ -60,6 +61,7 @@ type wishes struct {
 type news struct {
 	open            bool   // the handshake is complete
 	received, acked uint64 // bytes since its beginning
+	sent            uint64 // the same, where notSent is set
 	ended           bool   // the peer has sent its last byte
 	err             error  // why it is over
 }
@@ -188,13 +190,27 @@ func (c *TCPConn) writable(now int64) error {
 
 // write takes as many bytes as there is room for.
 func (c *TCPConn) write(now int64, b []byte) int {
-	acked, written := c.news.seen(now).acked, c.wishes.last.written
+	seen, written := c.news.seen(now), c.wishes.last.written
+	acked := seen.acked
 	size := min(len(b), int(acked+tcpWindow-written))
+	if c.notSent > 0 {
+		size = min(size, c.notSent-int(written-seen.sent))
+	}
 	if size > 0 {
 		c.out.put(acked, written, b[:size])
 		c.tell(now, func(w *wishes) { w.written += uint64(size) })
 	}
 	return size
+}
+
+// SetNotSent has Write block while so many bytes wait to be sent for the first time, as the option TCP_NOTSENT_LOWAT of real sockets
+// does. 0, as at first, lets as many wait as there is room for. It is set before anything is written.
+func (c *TCPConn) SetNotSent(bytes int) error {
+	n := c.host.net
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	c.notSent = bytes
+	return nil
 }
 
 // CloseWrite sends the end of the stream behind what was written. Reading goes on.

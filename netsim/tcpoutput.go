@@ -156,6 +156,9 @@ func (c *TCPConn) sent(at int64) {
 	if c.next > c.top {
 		c.top = c.next
 		c.send.sent(at, c.top)
+		if sent := min(c.top-c.isn-1, c.wishes.seen(at).written); c.notSent > 0 {
+			c.tellNews(at, func(v *news) { v.sent = sent })
+		}
 	}
 }
 

@@ -64,21 +64,24 @@ func (o *parcels) end() {
 	}
 }
 
-// write sends the batch and forgets it. What fails is lost, as any packet may be.
-func (o *parcels) write(write func([][]byte, []netip.AddrPort) (int, error)) {
+// write sends the batch and forgets it. What fails is lost, as any packet may be. It returns how many did, and why if that is known.
+func (o *parcels) write(write func([][]byte, []netip.AddrPort) (int, error)) (lost int, err error) {
 	if o.n == 0 {
-		return
+		return 0, nil
 	}
+	var n int
 	if o.mixed {
 		o.end()
 		o.sort()
-		_, _ = write(o.sortedBufs[:o.n], o.sortedAddrs[:o.n])
+		n, err = write(o.sortedBufs[:o.n], o.sortedAddrs[:o.n])
 		clear(o.sortedBufs[:o.n])
 	} else {
-		_, _ = write(o.bufs[:o.n], o.addrs[:o.n])
+		n, err = write(o.bufs[:o.n], o.addrs[:o.n])
 	}
 	clear(o.bufs[:o.n])
+	lost = o.n - n
 	o.n, o.made, o.ways, o.mixed, o.last = 0, 0, 0, false, nil
+	return lost, err
 }
 
 // sort puts together what belongs together.

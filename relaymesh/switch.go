@@ -36,6 +36,10 @@ type SwitchConfig struct {
 	// once: those in Forward and in Run.
 	Write func(bufs [][]byte, addrs []netip.AddrPort) (int, error)
 
+	// Congested reports whether what Write is given for an address waits for long behind it: such packets are marked. It is asked
+	// with locks held, and must not wait for anything. Default: never.
+	Congested func(to netip.AddrPort) bool
+
 	// Rand is the source of labels. Default crypto/rand.
 	Rand io.Reader
 
@@ -94,6 +98,9 @@ func NewSwitch(cfg SwitchConfig) (*Switch, error) {
 	if cfg.Write == nil {
 		return nil, errors.New("relaymesh: making a switch: SwitchConfig.Write is missing")
 	}
+	if cfg.Congested == nil {
+		cfg.Congested = func(netip.AddrPort) bool { return false }
+	}
 	if cfg.Rand == nil {
 		cfg.Rand = rand.Reader
 	}
@@ -134,7 +141,7 @@ func (s *Switch) Forward(packets [][]byte, from []netip.AddrPort) {
 	for len(packets) > 0 {
 		n := min(len(packets), forwardBatch)
 		s.swap(time.Now(), packets[:n], from[:n])
-		s.out.write(s.cfg.Write)
+		s.unwritten(s.out.write(s.cfg.Write))
 		packets, from = packets[n:], from[n:]
 	}
 }
@@ -169,6 +176,10 @@ func (s *Switch) swap(now time.Time, packets [][]byte, from []netip.AddrPort) {
 			}
 		}
 		binary.BigEndian.PutUint32(p[1:], r.entry.remote)
+		if r.congested && p[0] == typeRelayed {
+			p[0] = typeRelayedMarked
+			s.stats.Marked++
+		}
 		s.out.add(&r.entry.place, p, r.to)
 	}
 	s.settle(&r)

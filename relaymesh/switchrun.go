@@ -16,6 +16,8 @@ type run struct {
 	lost  *uint64        // where packets are counted that go nowhere
 	to    netip.AddrPort // invalid when that is not known
 
+	congested bool // what goes there waits for long behind the socket
+
 	credit         int // bytes that may pass before anything else is asked
 	packets, bytes int // that did, by the credit, and are not counted yet
 }
@@ -31,6 +33,7 @@ func (s *Switch) begin(now time.Time, label uint32, from netip.AddrPort) run {
 	default:
 		r.to = r.entry.to.Addr()
 		r.credit = r.entry.credit(now, r.to)
+		r.congested = s.cfg.Congested(r.to)
 	}
 	return r
 }
@@ -56,6 +59,21 @@ func (s *Switch) carried(c *Connection, packets, bytes int) {
 	c.bytes += uint64(bytes)
 	c.account.packets += uint64(packets)
 	c.account.bytes += uint64(bytes)
+}
+
+// unwritten counts packets that were to leave, and were not written.
+func (s *Switch) unwritten(n int, err error) {
+	if n == 0 {
+		return
+	}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.stats.Packets -= min(uint64(n), s.stats.Packets)
+	if err != nil {
+		s.stats.Unready += uint64(n)
+	} else { // a connection had no room for them
+		s.stats.Overflow += uint64(n)
+	}
 }
 
 // credit returns how many bytes may pass to an address before another packet has to [Switch.ask]. It may be less than that would allow.

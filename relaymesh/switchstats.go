@@ -13,8 +13,8 @@ type SwitchStats struct {
 	Packets, Bytes uint64 // carried on; bytes without IP and UDP headers
 	Unknown        uint64 // packets dropped because no circuit has their label
 	Strange        uint64 // packets dropped because they did not come from the neighbour that the label was told
-	Unready        uint64 // packets dropped because the next hop is not known yet, or any more
-	Overflow       uint64 // packets dropped because too many waited
+	Unready        uint64 // packets dropped because the next hop is not known yet, or any more, or the socket failed
+	Overflow       uint64 // packets dropped because too many waited, here or for a connection
 	Late           uint64 // packets dropped because they waited too long
 	Marked         uint64 // packets carried on with the mark, set here
 	Queued         int    // packets that wait now

@@ -133,7 +133,7 @@ func (s *Switch) drain(d *departure) (wait time.Duration, more bool) {
 			return wait, more
 		}
 		s.mu.Unlock()
-		d.out.write(s.cfg.Write)
+		s.unwritten(d.out.write(s.cfg.Write))
 		s.mu.Lock()
 		for i, w := range d.list[:n] {
 			w.entry.conn.leaving--
@@ -169,7 +169,8 @@ func (s *Switch) depart(now time.Time, d *departure) (n int, wait time.Duration)
 			s.release(w)
 			continue
 		}
-		if marked {
+		if marked || s.cfg.Congested(to) {
+			w.buf[0] = typeRelayedMarked
 			s.stats.Marked++
 		}
 		circuit.leaving++

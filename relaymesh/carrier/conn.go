@@ -23,7 +23,7 @@ const (
 	readBatch    = 64 // packets that are read at once where the socket has no memory of its own
 	idleTimeout  = 2 * time.Minute
 	firstTimeout = 10 * time.Second // for the first packet of who connects to us
-	defaultQueue = 128 << 10
+	defaultQueue = 256 << 10
 	defaultConns = 256
 	defaultPerIP = 64
 	maxWaiting   = 1024 // packets that came and were not read yet, of all connections
@@ -41,7 +41,7 @@ type Config struct {
 	// Dial opens TCP connections. Default: a net.Dialer.
 	Dial func(ctx context.Context, network, addr string) (net.Conn, error)
 
-	Queue int // bytes that wait to leave on one connection; 0 means 128 KiB
+	Queue int // bytes that wait to leave on one connection, or are being written; 0 means 256 KiB
 	Conns int // connections that are accepted at a time; 0 means 256
 
 	// ConnsPerIP is how many of them may come from one IPv4 address or IPv6 /64; 0 means
@@ -91,6 +91,14 @@ type received struct {
 func New(udp kcptransport.PacketConn, cfg Config) *Conn {
 	if cfg.Dial == nil {
 		cfg.Dial = (&net.Dialer{}).DialContext
+	}
+	dial := cfg.Dial
+	cfg.Dial = func(ctx context.Context, network, addr string) (net.Conn, error) {
+		conn, err := dial(ctx, network, addr)
+		if err == nil {
+			Tune(conn)
+		}
+		return conn, err
 	}
 	if cfg.Queue == 0 {
 		cfg.Queue = defaultQueue
@@ -230,6 +238,18 @@ func (c *Conn) send(b []byte, to netip.AddrPort) bool {
 	l := c.links[to]
 	c.mu.Unlock()
 	return l != nil && len(b) <= maxPacket && l.enqueue(b)
+}
+
+// Congested reports whether packets to an address wait for a connection, for over 20 ms or so many that there is little room, so that
+// who sends them should slow down. It waits for nothing.
+func (c *Conn) Congested(to netip.AddrPort) bool {
+	if c.open.Load() == 0 || !Is(to) {
+		return false
+	}
+	c.mu.Lock()
+	l := c.links[to]
+	c.mu.Unlock()
+	return l != nil && l.congested(time.Now())
 }
 
 // WriteTTL passes on a packet with a time to live, which only UDP has.

@@ -19,5 +19,6 @@
 // source.
 //
 // Packets that wait for a slow connection are bounded; what comes besides is dropped, as
-// a queue on the way would. The endpoint is never held up.
+// a queue on the way would. The endpoint is never held up. Conn.Congested tells where they
+// wait for long, so that a relay can have senders slow down.
 package carrier

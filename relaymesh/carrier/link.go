@@ -24,7 +24,11 @@ type link struct {
 	source   netip.Addr // from where it was accepted; invalid when that is not known
 
 	mu      sync.Mutex
-	pending []byte // frames that wait
+	pending []byte    // frames that wait
+	came    time.Time // when the first of them did
+	leaving int       // bytes of frames that are being written
+	left    time.Time // when the first of these came
+	lost    bool      // one found no room since congested was asked
 	wake    chan struct{}
 	ended   chan struct{}
 	once    sync.Once
@@ -107,8 +111,12 @@ func (c *Conn) readFrom(l *link) {
 func (l *link) enqueue(b []byte) bool {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	if len(l.pending)+2+len(b) > l.limit {
+	if l.leaving+len(l.pending)+2+len(b) > l.limit {
+		l.lost = true
 		return false
+	}
+	if len(l.pending) == 0 {
+		l.came = time.Now()
 	}
 	l.pending = binary.BigEndian.AppendUint16(l.pending, uint16(len(b)))
 	l.pending = append(l.pending, b...)
@@ -117,6 +125,20 @@ func (l *link) enqueue(b []byte) bool {
 	default:
 	}
 	return true
+}
+
+// congested reports whether packets wait for long, or find little room, or found none.
+func (l *link) congested(now time.Time) bool {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	first := l.came
+	if l.leaving > 0 {
+		first = l.left
+	}
+	n := l.leaving + len(l.pending)
+	congested := l.lost || n > l.limit/4*3 || n > 0 && now.Sub(first) > longWait
+	l.lost = false
+	return congested
 }
 
 // writeAll writes what waits until the link ends.
@@ -130,12 +152,31 @@ func (l *link) writeAll() {
 		}
 		l.mu.Lock()
 		frames, l.pending = l.pending, frames[:0]
+		l.leaving, l.left = len(frames), l.came
 		l.mu.Unlock()
-		if err := l.stream.write(frames); err != nil {
+		if err := l.writePortions(frames); err != nil {
 			l.close()
 			return
 		}
 	}
+}
+
+// writePortions writes frames a few at a time, so that it is known how many wait.
+func (l *link) writePortions(frames []byte) error {
+	for len(frames) > 0 {
+		end := 0
+		for end < len(frames) && end < writePortion {
+			end += 2 + int(binary.BigEndian.Uint16(frames[end:]))
+		}
+		if err := l.stream.write(frames[:end]); err != nil {
+			return err
+		}
+		frames = frames[end:]
+		l.mu.Lock()
+		l.leaving -= end
+		l.mu.Unlock()
+	}
+	return nil
 }
 
 func (l *link) close() {

@@ -55,6 +55,7 @@ func (c *Conn) Serve(l net.Listener) error {
 		if err != nil {
 			return err
 		}
+		Tune(conn)
 		if !c.accept(newTCP(conn), conn.RemoteAddr().String()) {
 			_ = conn.Close()
 		}
