@@ -105,14 +105,23 @@ func (c *chain) open(from, to kcptransport.PeerID, kind string) (Stream, error) 
 	return mine, nil
 }
 
-func (c *chain) opener() Opener {
-	return OpenerFunc(func(_ context.Context, kind string) (Stream, error) { return c.open(c.ids[0], c.ids[1], kind) })
+func (c *chain) opener() Opener { return c.openerOf(c.ids[0]) }
+
+// openerOf opens streams of any peer to the first relay.
+func (c *chain) openerOf(peer kcptransport.PeerID) Opener {
+	return OpenerFunc(func(_ context.Context, kind string) (Stream, error) { return c.open(peer, c.ids[1], kind) })
 }
 
 func (c *chain) target() kcptransport.PeerID { return c.ids[len(c.ids)-1] }
 
 // circuit sets one up through all relays.
 func (c *chain) circuit() (a, b *Circuit) {
+	c.t.Helper()
+	return c.circuitOf(c.ids[0])
+}
+
+// circuitOf sets one up for any peer.
+func (c *chain) circuitOf(peer kcptransport.PeerID) (a, b *Circuit) {
 	c.t.Helper()
 	done := make(chan *Circuit)
 	c.wg.Go(func() {
@@ -129,7 +138,7 @@ func (c *chain) circuit() (a, b *Circuit) {
 		}
 		done <- b
 	})
-	a, err := OpenCircuit(c.ctx, c.opener(), c.target(), 11, c.ids[2:len(c.ids)-1]...)
+	a, err := OpenCircuit(c.ctx, c.openerOf(peer), c.target(), 11, c.ids[2:len(c.ids)-1]...)
 	if err != nil {
 		c.t.Fatal(err)
 	}

@@ -20,6 +20,22 @@ const (
 	circuitsUnasked  = 8   // at once, to a peer that holds no reservation
 )
 
+// What of the circuits to one target may be those of one side, so that nobody keeps all others from reaching it by this relay. A peer
+// has one to another by way of a relay, and for a moment those that it has just left: 16 are plenty. Where there are few in all, one has
+// half of them. Who asked first is the word of the relays before us, and keys cost nothing, so that the network counts as well of which
+// we are asked: many peers of one customer, or a relay, may have half.
+const (
+	circuitsToOne    = 16
+	unaskedToOne     = circuitsUnasked / 2
+	netCircuitsToOne = circuitsPerPeer / 2
+)
+
+// asker is a peer or a network that has circuits to a target.
+type asker[T kcptransport.PeerID | netip.Prefix] struct {
+	by     T
+	target kcptransport.PeerID
+}
+
 // reserved counts the reservations that a relay has given, and the circuits to those who have none. The caller locks.
 type reserved struct {
 	most, perNetwork int
@@ -27,12 +43,15 @@ type reserved struct {
 	networks         map[netip.Prefix]int
 	total            int
 	targets          map[kcptransport.PeerID]int // circuits to each
+	origins          map[asker[kcptransport.PeerID]]int
+	askingNets       map[asker[netip.Prefix]]int
 }
 
 func newReserved(most int) *reserved {
 	return &reserved{
 		most: limitOr(most, maxReservations), perNetwork: netReservations,
 		peers: map[kcptransport.PeerID]int{}, networks: map[netip.Prefix]int{}, targets: map[kcptransport.PeerID]int{},
+		origins: map[asker[kcptransport.PeerID]]int{}, askingNets: map[asker[netip.Prefix]]int{},
 	}
 }
 
@@ -52,19 +71,30 @@ func (r *reserved) end(peer kcptransport.PeerID, net netip.Prefix) {
 	decrease(r.networks, net)
 }
 
-// reach counts a circuit that ends at a target. After 0 the caller calls leave when it is over.
-func (r *reserved) reach(target kcptransport.PeerID, most int) RefuseCode {
-	if r.peers[target] == 0 && r.targets[target] >= circuitsUnasked {
-		return RefusedUnreserved
+// reach counts a circuit that ends at a target, for who asked first and the network of the one who asks us. After 0 the caller calls
+// leave when it is over.
+func (r *reserved) reach(origin kcptransport.PeerID, net netip.Prefix, target kcptransport.PeerID, most int) RefuseCode {
+	from, fromNet, each := asker[kcptransport.PeerID]{origin, target}, asker[netip.Prefix]{net, target}, circuitsToOne
+	if r.peers[target] == 0 {
+		if r.targets[target] >= circuitsUnasked {
+			return RefusedUnreserved
+		}
+		each = unaskedToOne
 	}
-	if r.targets[target] >= most {
+	if r.targets[target] >= most || r.origins[from] >= each || r.askingNets[fromNet] >= netCircuitsToOne {
 		return RefusedBusy
 	}
 	r.targets[target]++
+	r.origins[from]++
+	r.askingNets[fromNet]++
 	return 0
 }
 
-func (r *reserved) leave(target kcptransport.PeerID) { decrease(r.targets, target) }
+func (r *reserved) leave(origin kcptransport.PeerID, net netip.Prefix, target kcptransport.PeerID) {
+	decrease(r.targets, target)
+	decrease(r.origins, asker[kcptransport.PeerID]{origin, target})
+	decrease(r.askingNets, asker[netip.Prefix]{net, target})
+}
 
 // decrease counts down, and forgets what reaches 0.
 func decrease[K comparable](m map[K]int, k K) {

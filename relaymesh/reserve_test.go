@@ -2,10 +2,13 @@ package relaymesh
 
 import (
 	"context"
+	"net/netip"
 	"strings"
 	"testing"
 	"testing/synctest"
 	"time"
+
+	"github.com/2xppg/xppg/kcptransport"
 )
 
 // reserve has a peer of the chain hold a reservation with the first relay, until stop; what ended it comes by ended, after which r may
@@ -96,7 +99,10 @@ func TestReservationsEnd(t *testing.T) {
 // There are so many for a peer, a network and in all, and few circuits to who has none.
 func TestReservationQuota(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		c := newChain(t, 1, func(cfg *RelayConfig) { cfg.Reservations = 3; cfg.Limits.Circuits = 20 })
+		c := newChain(t, 1, func(cfg *RelayConfig) {
+			cfg.Reservations, cfg.Limits.Circuits = 3, 20
+			cfg.Neighbor = func(peer kcptransport.PeerID) (Neighbor, bool) { return testNeighbor(peer), true }
+		})
 		defer c.close()
 		relay := c.relays[c.ids[1]]
 		c.reserve(0)
@@ -106,14 +112,14 @@ func TestReservationQuota(t *testing.T) {
 		if !strings.Contains(err.Error(), "too many reservations at once") {
 			t.Error(err)
 		}
-		for range circuitsUnasked {
-			c.circuit()
+		for i := range circuitsUnasked {
+			c.circuitOf(peerNumber(100 + i))
 		}
 		_, err = OpenCircuit(c.ctx, c.opener(), c.target(), 11)
 		wantRefused(t, err, RefusedUnreserved)
 		_, _, stop, ended := c.reserve(2)
-		for range 20 - circuitsUnasked {
-			c.circuit()
+		for i := range 20 - circuitsUnasked {
+			c.circuitOf(peerNumber(120 + i))
 		}
 		_, err = OpenCircuit(c.ctx, c.opener(), c.target(), 11)
 		wantRefused(t, err, RefusedBusy)
@@ -124,4 +130,58 @@ func TestReservationQuota(t *testing.T) {
 			t.Errorf("%d reservations", got)
 		}
 	})
+}
+
+// However many circuits one peer, or one network, asks for to a target, others reach it, too.
+func TestNobodyHasAllCircuitsToATarget(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		c := newChain(t, 1, func(cfg *RelayConfig) {
+			cfg.Neighbor = func(peer kcptransport.PeerID) (Neighbor, bool) { return testNeighbor(peer), true }
+		})
+		defer c.close()
+		relay := c.relays[c.ids[1]]
+		fill := func(n int) (held []*Circuit) {
+			t.Helper()
+			for range n {
+				a, _ := c.circuit()
+				held = append(held, a)
+			}
+			_, err := OpenCircuit(c.ctx, c.opener(), c.target(), 11)
+			wantRefused(t, err, RefusedBusy)
+			a, _ := c.circuitOf(peerNumber(100))
+			return append(held, a)
+		}
+		for _, n := range []int{unaskedToOne, circuitsToOne} { // without and with a reservation
+			for _, a := range fill(n) {
+				a.Close()
+			}
+			synctest.Wait()
+			if r := relay.reserved; len(r.targets)+len(r.origins)+len(r.askingNets) != 0 {
+				t.Errorf("left: %+v", r)
+			}
+			c.reserve(2)
+		}
+		a, _ := c.circuit()
+		a.Close()
+	})
+}
+
+// Many keys of one network, and a relay that tells as many, do not have all either.
+func TestNoNetworkHasAllCircuitsToATarget(t *testing.T) {
+	r, target := newReserved(0), kcptransport.PeerID{1}
+	home, other := netip.MustParsePrefix("192.0.2.0/24"), netip.MustParsePrefix("2001:db8::/48")
+	r.begin(target, other)
+	n := 0
+	for r.reach(kcptransport.PeerID{2, byte(n)}, home, target, circuitsPerPeer) == 0 {
+		n++
+	}
+	if n != netCircuitsToOne || n >= circuitsPerPeer {
+		t.Errorf("one network has %d circuits", n)
+	}
+	if code := r.reach(kcptransport.PeerID{3}, other, target, circuitsPerPeer); code != 0 {
+		t.Errorf("another network is refused: %d", code)
+	}
+	if code := r.reach(kcptransport.PeerID{2}, home, kcptransport.PeerID{4}, circuitsPerPeer); code != 0 {
+		t.Errorf("another target is refused: %d", code)
+	}
 }
