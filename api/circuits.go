@@ -41,7 +41,7 @@ type heldCircuit struct {
 // nowhere, so that we look for no others.
 func (c heldCircuit) alleged() bool { return c.offered && !c.path.Heard() }
 
-// moving reports whether a relay of the circuit is about to end.
+// moving reports whether a relay of the circuit is about to end, or the circuit to reach a limit of one.
 func (c heldCircuit) moving() bool {
 	select {
 	case <-c.wire.Moving():
@@ -134,14 +134,24 @@ func (pg *Playground) noteRefused(target, relay kcptransport.PeerID, err error) 
 	}
 }
 
-// claimRelay makes sure that no circuit to a peer begins at a relay, and that none is being set up until unclaimRelay.
+// claimRelay makes sure that no circuit to a peer begins at a relay, and that none is being set up until unclaimRelay. One that
+// has to be left may be replaced by way of the same relay, which it was not the end of; two are no more, whatever a relay says.
 func (pg *Playground) claimRelay(target, relay kcptransport.PeerID) error {
 	pg.mu.Lock()
 	defer pg.mu.Unlock()
 	key := [2]kcptransport.PeerID{target, relay}
-	begins := func(c heldCircuit) bool { return c.wire.Via[0] == relay && !c.alleged() }
+	staying, moving := 0, 0
+	for _, c := range pg.circuits[target] {
+		switch {
+		case c.wire.Via[0] != relay || c.alleged():
+		case c.moving():
+			moving++
+		default:
+			staying++
+		}
+	}
 	switch {
-	case pg.relaying[key], slices.ContainsFunc(pg.circuits[target], begins):
+	case pg.relaying[key], staying > 0, moving > 1:
 		return errSameRelay
 	case time.Now().Before(pg.barren[key]):
 		return errBarren

@@ -29,6 +29,7 @@ func (p *peer) keepPaths(ctx context.Context) {
 	stop := p.link.OnPath(func(kcptransport.PathInfo) { wake(p.pathWake) })
 	defer stop()
 	var circuits, punches retry
+	leaving := 0 // circuits that have to be left, at the last look
 	timer := time.NewTimer(0)
 	defer timer.Stop()
 	for woken(ctx, timer, p.pathWake) {
@@ -38,7 +39,11 @@ func (p *peer) keepPaths(ctx context.Context) {
 		}
 		info, ok := p.link.Path()
 		next := time.Duration(0)
-		staying, _ := p.circuits()
+		staying, moving := p.circuits()
+		if len(moving) > leaving { // however long none was to be had beside them: now there is none to lose
+			circuits = retry{at: now}
+		}
+		leaving = len(moving)
 		want := p.wantCircuits(info, ok)
 		if p.troubled.Swap(false) { // circuits that are silent are there until their relays are found to be gone
 			circuits = retry{at: now}

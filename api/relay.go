@@ -109,8 +109,13 @@ func (pg *Playground) noteReached(link *kcptransport.Link, info kcptransport.Pat
 // routesTo returns ways to a peer through relays that are known, the best first, without those that circuits to it use already,
 // or that were of no use lately.
 func (pg *Playground) routesTo(id kcptransport.PeerID, most int) [][]kcptransport.PeerID {
+	return pg.routesBeside(pg.trustedTo(id), id, most)
+}
+
+// routesBeside returns ways to a peer without the relays of some circuits.
+func (pg *Playground) routesBeside(circuits []heldCircuit, id kcptransport.PeerID, most int) [][]kcptransport.PeerID {
 	used := map[kcptransport.PeerID]bool{}
-	for _, c := range pg.trustedTo(id) {
+	for _, c := range circuits {
 		for _, r := range c.wire.Via {
 			used[r] = true
 		}
@@ -138,10 +143,17 @@ func (pg *Playground) knownToRelay(id kcptransport.PeerID) bool {
 	return info != nil && info.relay
 }
 
-// relayTo sets up one more circuit to a peer, by the best of the ways that no circuit to it uses yet.
+// relayTo sets up one more circuit to a peer, by the best of the ways that no circuit to it uses yet, or else of those that are to be left: a
+// relay that lets each circuit last or carry so much takes another one.
 func (pg *Playground) relayTo(ctx context.Context, id kcptransport.PeerID) (*kcptransport.Circuit, error) {
 	err := errNoRelay
-	for _, route := range pg.routesTo(id, maxWarm+1) {
+	circuits := pg.trustedTo(id)
+	staying := slices.DeleteFunc(slices.Clone(circuits), heldCircuit.moving)
+	routes := pg.routesBeside(circuits, id, maxWarm+1)
+	if len(staying) < len(circuits) {
+		routes = append(routes, pg.routesBeside(staying, id, maxWarm+1)...)
+	}
+	for _, route := range routes {
 		relay, peerErr := pg.peer(route[0])
 		if peerErr != nil {
 			continue

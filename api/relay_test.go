@@ -14,11 +14,15 @@ import (
 
 func relays(c *Config) { c.Relay, c.MaxPeers = RelayOn, -1 }
 
-// relayed starts two nodes behind NATs, by their presets, that have a link to each of some relays.
-func (w *world) relayed(natA, natB string, n int) (a, b *node, rs []*node) {
+// relayed starts two nodes behind NATs, by their presets, that have a link to each of some relays, with which something is done before.
+func (w *world) relayed(natA, natB string, n int, prepare ...func(relay *node)) (a, b *node, rs []*node) {
 	w.t.Helper()
 	for range n {
-		rs = append(rs, w.public(relays))
+		r := w.public(relays)
+		for _, p := range prepare {
+			p(r)
+		}
+		rs = append(rs, r)
 	}
 	a, b = w.behind(netsim.Presets[natA], noMesh), w.behind(netsim.Presets[natB], noMesh)
 	for _, r := range rs {

@@ -3,6 +3,7 @@ package api
 import (
 	"context"
 	"net/netip"
+	"time"
 
 	"github.com/2xppg/xppg/kcptransport"
 	"github.com/2xppg/xppg/relaymesh"
@@ -15,17 +16,30 @@ type RelayRules struct {
 	BytesPerSecondPerPeer uint64 // carried for one peer, both ways together; 0 means no limit
 	Circuits              int    // at once; 0 means 4,096, negative no limit
 
+	// Limits of each circuit, both ways together; 0 means no limit. Before one ends because of them, its peers set up another.
+	BytesPerSecondPerCircuit uint64
+	BytesPerCircuit          uint64
+	TimePerCircuit           time.Duration // 10 s at least: less counts as that; whole seconds are told
+
 	// Admit says whether a peer may use us as a relay, at either end of a circuit; addr is where it is (who came by way of a reverse
 	// proxy is there), and invalid for an end of a circuit that is behind another relay, and for a peer to which we made a TCP connection. Nil admits everybody. It may be called by several goroutines and must not
 	// wait for anything.
 	Admit func(peer kcptransport.PeerID, addr netip.Addr) bool
 }
 
-// SetRelayRules puts rules into force. Circuits of peers that are not admitted any more end; others go on,
-// at the new limits.
+// minCircuitTime is long enough for peers to set up another circuit before it is over.
+const minCircuitTime = 10 * time.Second
+
+// SetRelayRules puts rules into force. Circuits of peers that are not admitted any more end; others go on, at the new limits of all and of a peer,
+// and at those for each circuit that they began with.
 func (pg *Playground) SetRelayRules(r RelayRules) {
 	pg.rules.Store(&r)
 	pg.sw.SetLimits(r.BytesPerSecond, r.BytesPerSecondPerPeer, r.Circuits)
+	limits := relaymesh.Limits{BytesPerSecond: r.BytesPerSecondPerCircuit, Bytes: r.BytesPerCircuit}
+	if r.TimePerCircuit > 0 {
+		limits.Duration = max(r.TimePerCircuit, minCircuitTime)
+	}
+	pg.relay.SetLimits(limits)
 	pg.relay.Recheck()
 }
 

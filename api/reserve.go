@@ -161,6 +161,7 @@ func (pg *Playground) reserveAt(id kcptransport.PeerID) error {
 	pg.mu.Lock()
 	pg.reserved[id] = h
 	pg.mu.Unlock()
+	wire.OnRenewed = func() { pg.noteLimits(id, wire.Limits) }
 	pg.wakeMesh() // our record names it
 	pg.wg.Go(func() {
 		defer end()
@@ -172,6 +173,16 @@ func (pg *Playground) reserveAt(id kcptransport.PeerID) error {
 		wake(pg.reserveWake)
 	})
 	return nil
+}
+
+// noteLimits takes note of limits that a relay told when a reservation was renewed.
+func (pg *Playground) noteLimits(id kcptransport.PeerID, l relaymesh.Limits) {
+	pg.mu.Lock()
+	defer pg.mu.Unlock()
+	if h, ok := pg.reserved[id]; ok {
+		h.Limits = l
+		pg.reserved[id] = h
+	}
 }
 
 func (pg *Playground) giveBack(which func(heldReservation) bool) {

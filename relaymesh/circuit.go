@@ -35,7 +35,7 @@ type Circuit struct {
 	moves  sync.Once
 }
 
-// Moving is closed when a relay on the way is about to end: while Wait goes on the circuit works for some seconds more,
+// Moving is closed when a relay on the way is about to end, or lets the circuit last or carry little more: while Wait goes on the circuit works for some seconds more,
 // in which another one can be set up.
 func (c *Circuit) Moving() <-chan struct{} { return c.moving }
 

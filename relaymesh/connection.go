@@ -27,6 +27,9 @@ type Connection struct {
 	account *account
 	limits  Limits
 	entries [2]*entry // of packets that come from side A, and from side B
+	next    uint64    // bytes at which there is something to do: its ends are warned, later it ends; 0: never
+	warned  bool
+	ending  chan struct{}
 	timer   *time.Timer
 	err     error // why it ended
 	done    chan struct{}
@@ -52,6 +55,13 @@ type account struct {
 	packets, bytes, dropped uint64
 }
 
+// When a circuit that will reach a limit is said to be ending: with a quarter of its bytes or of its time left, and no earlier than
+// half a minute before its time is over. That is enough for setting up another one, with some tries.
+const (
+	warnShare = 4
+	warnTime  = 30 * time.Second
+)
+
 // ErrFull is returned by Connect when there are as many circuits as there may be.
 var ErrFull = errors.New("relaymesh: the relay has as many circuits as it takes")
 
@@ -61,7 +71,7 @@ var ErrLimit = errors.New("relaymesh: the circuit has used up what it may")
 // Connect makes a circuit between two neighbours. It carries nothing to a side before SetRemote. a is the one who asked for it,
 // so what it carries, both ways, counts as a's. Of the limits, Circuits has no meaning here.
 func (s *Switch) Connect(a, b Neighbor, l Limits) (*Connection, error) {
-	c := &Connection{s: s, limits: l, done: make(chan struct{})}
+	c := &Connection{s: s, limits: l, next: l.Bytes - l.Bytes/warnShare, ending: make(chan struct{}), done: make(chan struct{})}
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if len(s.entries)/2 >= s.cfg.Circuits {
@@ -78,13 +88,47 @@ func (s *Switch) Connect(a, b Neighbor, l Limits) (*Connection, error) {
 	c.account = s.open(a.Peer())
 	c.flow = flow{parent: &c.account.flow, bucket: newBucket(l.BytesPerSecond)}
 	if l.Duration > 0 {
-		c.timer = time.AfterFunc(l.Duration, func() {
-			s.mu.Lock()
-			defer s.mu.Unlock()
-			c.end(ErrLimit)
-		})
+		left := min(l.Duration/warnShare, warnTime)
+		c.timer = time.AfterFunc(l.Duration-left, func() { c.expire(left) })
 	}
 	return c, nil
+}
+
+// expire warns the ends of a circuit that has so much time left, and ends one that has none.
+func (c *Connection) expire(left time.Duration) {
+	c.s.mu.Lock()
+	defer c.s.mu.Unlock()
+	switch {
+	case c.err != nil:
+	case left > 0:
+		c.warn()
+		c.timer = time.AfterFunc(left, func() { c.expire(0) })
+	default:
+		c.end(ErrLimit)
+	}
+}
+
+// spend looks what is to be done before n more bytes are carried, or wait: whether it is time for a warning, and whether it has
+// carried all it may and ends. It reports whether they may. The caller has the lock.
+func (c *Connection) spend(n int) bool {
+	bytes := c.bytes + uint64(c.queued+n)
+	if c.next == 0 || bytes <= c.next {
+		return true
+	}
+	c.warn()
+	if bytes > c.limits.Bytes {
+		c.end(ErrLimit)
+		return false
+	}
+	c.next = c.limits.Bytes
+	return true
+}
+
+func (c *Connection) warn() {
+	if !c.warned {
+		c.warned = true
+		close(c.ending)
+	}
 }
 
 // label gives an entry a label and enters it. The caller has the lock.
@@ -129,6 +173,9 @@ func (c *Connection) Carried() (packets, bytes uint64) {
 	defer c.s.mu.Unlock()
 	return c.packets, c.bytes
 }
+
+// Ending is closed before the circuit reaches a limit of its bytes or its time: while there is a quarter of them left, or half a minute.
+func (c *Connection) Ending() <-chan struct{} { return c.ending }
 
 // Done is closed when the connection has ended.
 func (c *Connection) Done() <-chan struct{} { return c.done }

@@ -56,8 +56,9 @@
 //	               first one asks), list of the relays that still follow
 //	0x11  offered  version (1), who asked first (32), label (4), limits, list of the relays from there on
 //	0x12  granted  label (4), limits, list of the relays from here on
-//	0x13  move     empty; to both ends, and told on by the relays between, when a relay is about to end: the circuit works for
-//	               some seconds more, in which another one can be set up
+//	0x13  move     empty; to both ends, and told on by the relays between, when a relay is about to end, or the
+//	               circuit to reach a limit of its bytes or time: it works for some seconds more, in which another one can be
+//	               set up, in the latter case by the same relay
 //	0x14  reserve  version (1); to get a reservation, and each time to renew it
 //	0x15  reserved limits, seconds that it lasts (4)
 //

@@ -4,9 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"io"
 	"maps"
-	"math"
 	"net/netip"
 	"slices"
 	"sync"
@@ -34,7 +32,7 @@ type RelayConfig struct {
 	// which says nothing where they go by a connection.
 	Where func(Neighbor) netip.Addr
 
-	// Limits is what one peer may have, and what it is told. 0 circuits means 256, negative no limit.
+	// Limits is what one peer may have, and what it is told. 0 circuits means 256, negative no limit. [Relay.SetLimits] changes them.
 	Limits Limits
 
 	// PerNetwork is how many circuits the peers of one IPv4 /24 or IPv6 /48 may ask for. Default 1,024, negative no limit.
@@ -63,9 +61,10 @@ type RelayStats struct {
 type Relay struct {
 	cfg RelayConfig
 
-	mu    sync.Mutex
-	stats RelayStats
-	quota *relayQuota
+	mu     sync.Mutex
+	limits Limits
+	stats  RelayStats
+	quota  *relayQuota
 
 	reserved     *reserved
 	reservations map[*reservation]bool
@@ -75,12 +74,10 @@ type Relay struct {
 
 // NewRelay returns a relay that works as cfg says.
 func NewRelay(cfg RelayConfig) *Relay {
-	quota := newRelayQuota(cfg.Limits.Circuits, cfg.PerNetwork)
-	if cfg.Limits.Circuits = max(cfg.Limits.Circuits, 0); quota.perPeer < math.MaxInt32 {
-		cfg.Limits.Circuits = quota.perPeer // is told
-	}
-	return &Relay{cfg: cfg, quota: quota, stats: RelayStats{Refused: map[RefuseCode]uint64{}}, transits: map[*transit]bool{},
+	r := &Relay{cfg: cfg, quota: newRelayQuota(cfg.PerNetwork), stats: RelayStats{Refused: map[RefuseCode]uint64{}}, transits: map[*transit]bool{},
 		reserved: newReserved(cfg.Reservations), reservations: map[*reservation]bool{}}
+	r.SetLimits(cfg.Limits)
+	return r
 }
 
 // Stats returns the counters.
@@ -226,7 +223,8 @@ func (r *Relay) connect(ctx context.Context, before Neighbor, a ask, asking Stre
 	if !r.admitsAll(t) {
 		return refusal(AskedCircuit, a.target, RefusedDenied)
 	}
-	conn, err := r.cfg.Switch.Connect(before, behind, r.cfg.Limits)
+	limits := r.now()
+	conn, err := r.cfg.Switch.Connect(before, behind, limits)
 	if errors.Is(err, ErrFull) {
 		return refusal(AskedCircuit, a.target, RefusedBusy)
 	}
@@ -248,7 +246,8 @@ func (r *Relay) connect(ctx context.Context, before Neighbor, a ask, asking Stre
 		return err
 	}
 	defer interruptOn(ctx, asked)()
-	g, err := r.agree(asked, a, conn.LabelFor(SideB))
+	told := r.told(limits)
+	g, err := r.agree(asked, a, conn.LabelFor(SideB), told)
 	if err != nil {
 		var refused *RefusedError
 		if !errors.As(err, &refused) {
@@ -257,7 +256,7 @@ func (r *Relay) connect(ctx context.Context, before Neighbor, a ask, asking Stre
 		return err
 	}
 	conn.SetRemote(SideB, g.label)
-	g.label, g.limits = conn.LabelFor(SideA), g.limits.narrow(r.told())
+	g.label, g.limits = conn.LabelFor(SideA), g.limits.narrow(told)
 	g.relays = slices.Insert(g.relays, 0, r.cfg.ID)
 	if _, err := asking.Write(g.frame()); err != nil {
 		return err
@@ -271,11 +270,6 @@ func (r *Relay) connect(ctx context.Context, before Neighbor, a ask, asking Stre
 	return r.wait(ctx, a.target, conn, t)
 }
 
-// told is what the peers are told: the limits of a circuit, and those of the switch for whoever asks for it.
-func (r *Relay) told() Limits {
-	return r.cfg.Limits.narrow(Limits{BytesPerSecond: r.cfg.Switch.peerRate()})
-}
-
 func (r *Relay) open(ctx context.Context, next kcptransport.PeerID, kind string) (Stream, error) {
 	ctx, cancel := context.WithTimeout(ctx, acceptTimeout)
 	defer cancel()
@@ -283,13 +277,13 @@ func (r *Relay) open(ctx context.Context, next kcptransport.PeerID, kind string)
 }
 
 // agree tells the next hop what is asked for and returns its answer.
-func (r *Relay) agree(asked Stream, a ask, label uint32) (granted, error) {
+func (r *Relay) agree(asked Stream, a ask, label uint32, told Limits) (granted, error) {
 	passed := append(slices.Clone(a.passed), r.cfg.ID)
 	var frame []byte
 	if !a.last() {
 		frame = ask{target: a.target, label: label, passed: passed, route: a.route[1:]}.frame()
 	} else {
-		frame = offer{origin: passed[0], label: label, limits: r.told(), relays: passed[1:]}.frame()
+		frame = offer{origin: passed[0], label: label, limits: told, relays: passed[1:]}.frame()
 	}
 	if _, err := asked.Write(frame); err != nil {
 		return granted{}, err
@@ -314,19 +308,7 @@ func (r *Relay) wait(ctx context.Context, target kcptransport.PeerID, conn *Conn
 	for i, s := range t.streams {
 		reading.Go(func() { ended <- waitEnd(s, target, func() { t.tellToMove(1 - i) }) })
 	}
-	var err error
-	select {
-	case err = <-ended:
-		if errors.Is(err, io.EOF) {
-			err = nil
-		}
-	case code := <-t.end:
-		err = refusal(AskedCircuit, target, code)
-	case <-conn.Done():
-		err = refusal(AskedCircuit, target, RefusedLimit)
-	case <-ctx.Done():
-		err = refusal(AskedCircuit, target, RefusedClosing)
-	}
+	err := t.last(ctx, target, conn, ended)
 	var refused *RefusedError
 	if errors.As(err, &refused) {
 		tell(t.streams[1], refused.Code) // the other one is told by Serve

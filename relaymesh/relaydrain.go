@@ -2,6 +2,8 @@ package relaymesh
 
 import (
 	"context"
+	"errors"
+	"io"
 	"net/netip"
 	"sync"
 
@@ -22,6 +24,29 @@ func (t *transit) tellToMove(side int) {
 	t.moved[side].Do(func() {
 		_, _ = t.streams[side].Write(appendFrame(nil, frameMove)) // a stream that fails ends the circuit
 	})
+}
+
+// last returns why the circuit is over, once it is. Both ends are asked to move when it will soon reach a limit.
+func (t *transit) last(ctx context.Context, target kcptransport.PeerID, conn *Connection, ended <-chan error) error {
+	for ending := conn.Ending(); ; {
+		select {
+		case <-ending:
+			ending = nil
+			t.tellToMove(0)
+			t.tellToMove(1)
+		case err := <-ended:
+			if errors.Is(err, io.EOF) {
+				return nil
+			}
+			return err
+		case code := <-t.end:
+			return refusal(AskedCircuit, target, code)
+		case <-conn.Done():
+			return refusal(AskedCircuit, target, RefusedLimit)
+		case <-ctx.Done():
+			return refusal(AskedCircuit, target, RefusedClosing)
+		}
+	}
 }
 
 func (t *transit) close(code RefuseCode) {

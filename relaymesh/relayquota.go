@@ -44,10 +44,11 @@ type offender struct {
 	seconds int   // before that, in a row, in which there was a flood
 }
 
-func newRelayQuota(perPeer, perNetwork int) *relayQuota {
+// newRelayQuota returns one that lets a peer have as many circuits as a relay does by default.
+func newRelayQuota(perNetwork int) *relayQuota {
 	return &relayQuota{
 		asks:    newQuota(IntroducerConfig{Rate: asksPerSecond, Burst: asksBurst}.withDefaults()),
-		perPeer: limitOr(perPeer, circuitsPerPeer), perNetwork: limitOr(perNetwork, circuitsPerNetwork),
+		perPeer: circuitsPerPeer, perNetwork: limitOr(perNetwork, circuitsPerNetwork),
 		peers: map[kcptransport.PeerID]int{}, networks: map[netip.Prefix]int{}, offenders: map[kcptransport.PeerID]*offender{},
 	}
 }

@@ -20,7 +20,8 @@ func TestNetworksOfAddresses(t *testing.T) {
 }
 
 func TestCircuitsPerPeerAndNetwork(t *testing.T) {
-	q := newRelayQuota(2, 3)
+	q := newRelayQuota(3)
+	q.perPeer = 2
 	home, other := netip.MustParsePrefix("192.0.2.0/24"), netip.MustParsePrefix("198.51.100.0/24")
 	want := func(code RefuseCode, peer uint8, net netip.Prefix) {
 		t.Helper()
@@ -48,7 +49,7 @@ func TestCircuitsPerPeerAndNetwork(t *testing.T) {
 }
 
 func TestAskingTooMuch(t *testing.T) {
-	q, now := newRelayQuota(0, 0), time.Unix(1e9, 0)
+	q, now := newRelayQuota(0), time.Unix(1e9, 0)
 	for i := range asksBurst {
 		if code := q.ask(now, kcptransport.PeerID{1}); code != 0 {
 			t.Fatalf("request %d: %d", i, code)
@@ -64,7 +65,7 @@ func TestAskingTooMuch(t *testing.T) {
 
 // Each ban lasts twice as long as the last one; after an hour without anything all is forgotten.
 func TestBansGrow(t *testing.T) {
-	q, now, peer := newRelayQuota(0, 0), time.Unix(1e9, 0), kcptransport.PeerID{1}
+	q, now, peer := newRelayQuota(0), time.Unix(1e9, 0), kcptransport.PeerID{1}
 	offend := func() {
 		for range banAfter - 1 {
 			q.nonsense(now, peer)
@@ -131,14 +132,14 @@ func TestFloodsAreBanned(t *testing.T) {
 			return flood(q, start, peer, 500, floodTime+5)
 		}, true},
 	} {
-		q, peer := newRelayQuota(0, 0), kcptransport.PeerID{1}
+		q, peer := newRelayQuota(0), kcptransport.PeerID{1}
 		now := c.ask(q, peer)
 		if q.banned(now, peer) != c.banned || q.banned(now, kcptransport.PeerID{2}) {
 			t.Errorf("%s: banned: %v", c.what, !c.banned)
 		}
 	}
 
-	q, peer := newRelayQuota(0, 0), kcptransport.PeerID{1}
+	q, peer := newRelayQuota(0), kcptransport.PeerID{1}
 	now := start
 	for _, most := range []time.Duration{time.Minute, 2 * time.Minute, 4 * time.Minute} {
 		began := now

@@ -18,6 +18,9 @@ type Reservation struct {
 	Lasts   time.Duration // from when it was given or renewed
 	Renewed time.Time     // when that was
 
+	// OnRenewed, if there is one, is called by Keep each time that the reservation was renewed: the limits may have changed.
+	OnRenewed func()
+
 	relay  kcptransport.PeerID
 	stream Stream
 }
@@ -62,6 +65,9 @@ func (r *Reservation) Keep(ctx context.Context) error {
 		if err == nil {
 			if err = setDeadline(ctx, acceptTimeout, r.stream); err == nil {
 				err = r.renew()
+			}
+			if err == nil && r.OnRenewed != nil {
+				r.OnRenewed()
 			}
 		}
 		switch {

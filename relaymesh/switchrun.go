@@ -83,8 +83,8 @@ func (e *entry) credit(now time.Time, to netip.AddrPort) int {
 		return 0
 	}
 	n := c.mayPass(now)
-	if most := c.limits.Bytes; most > 0 {
-		n = int(min(uint64(n), most-min(most, c.bytes+uint64(c.queued))))
+	if c.next > 0 {
+		n = int(min(uint64(n), c.next-min(c.next, c.bytes+uint64(c.queued))))
 	}
 	return n
 }
@@ -94,8 +94,7 @@ func (e *entry) credit(now time.Time, to netip.AddrPort) int {
 func (s *Switch) ask(now time.Time, r *run, p []byte) bool {
 	s.settle(r)
 	e, c := r.entry, r.entry.conn
-	if most := c.limits.Bytes; most > 0 && c.bytes+uint64(c.queued+len(p)) > most {
-		c.end(ErrLimit)
+	if !c.spend(len(p)) {
 		r.lost = &s.stats.Unknown // what comes behind it
 		return false
 	}

@@ -1,0 +1,103 @@
+package api
+
+import (
+	"fmt"
+	"testing"
+	"time"
+
+	"github.com/2xppg/xppg/relaymesh"
+)
+
+// count sends numbered messages from one node to another until the time is over, one after the other is acknowledged, and checks that
+// each arrives once and in order. It returns the longest time between two arrivals.
+func (w *world) count(a, b *node, lasts time.Duration) (gap time.Duration) {
+	kind := fmt.Sprint("count", a.place)
+	want, last := uint64(0), time.Now()
+	b.On(kind, func(m *Message) {
+		var got uint64
+		if err := m.Decode(&got); err != nil || got != want {
+			w.t.Errorf("message %d came, want %d; %v", got, want, err)
+		}
+		want++
+		gap, last = max(gap, time.Since(last)), time.Now()
+	})
+	n := uint64(0)
+	for start := time.Now(); time.Since(start) < lasts; n++ {
+		if err := a.Send(w.ctx(10*time.Second), kind, n, b.ID()); err != nil {
+			w.t.Errorf("message %d after %v: %v", n, time.Since(start), err)
+			return gap
+		}
+	}
+	if want != n {
+		w.t.Errorf("%d messages were sent, %d came", n, want)
+	}
+	return gap
+}
+
+// countBoth counts in both directions at once.
+func (w *world) countBoth(a, b *node, lasts time.Duration) time.Duration {
+	back := make(chan time.Duration)
+	go func() { back <- w.count(b, a, lasts) }()
+	gap := w.count(a, b, lasts)
+	return max(gap, <-back)
+}
+
+// Relays that let a circuit last or carry so much cost peers that have no other path nothing: they tell it beforehand, and the next
+// circuit is there before one ends, by the same relay where there is no other.
+func TestCircuitsAreReplacedBeforeTheyReachALimit(t *testing.T) {
+	for name, c := range map[string]struct {
+		relays int
+		rules  RelayRules
+		want   relaymesh.Limits
+	}{
+		"time":             {1, RelayRules{TimePerCircuit: 2 * time.Minute}, relaymesh.Limits{Duration: 2 * time.Minute}},
+		"time, two relays": {2, RelayRules{TimePerCircuit: 2 * time.Minute}, relaymesh.Limits{Duration: 2 * time.Minute}},
+		"shortest time":    {1, RelayRules{TimePerCircuit: time.Second}, relaymesh.Limits{Duration: 10 * time.Second}},
+		"bytes": {1, RelayRules{BytesPerCircuit: 1 << 20, BytesPerSecondPerCircuit: 100_000},
+			relaymesh.Limits{Bytes: 1 << 20, BytesPerSecond: 100_000}},
+	} {
+		t.Run(name, func(t *testing.T) {
+			inWorld(t, func(t *testing.T, w *world) {
+				limit := func(r *node) { r.SetRelayRules(c.rules) }
+				a, b, rs := w.relayed("symmetric", "symmetric", c.relays, limit)
+				for _, r := range a.Reservations() {
+					if r.Limits.Circuits = 0; r.Limits != c.want {
+						t.Errorf("told %+v, want %+v", r.Limits, c.want)
+					}
+				}
+				a.join(b.ID().String())
+				time.Sleep(3 * time.Second)
+				info, _ := a.PathTo(b.ID())
+				gap := w.countBoth(a, b, 10*time.Minute)
+				granted := uint64(0)
+				for _, r := range rs {
+					s := r.RelayStats().Relay
+					granted += s.Granted
+					if n := s.Refused[relaymesh.RefusedLimit]; n > 0 {
+						t.Errorf("%d circuits were ended by the limit", n)
+					}
+				}
+				t.Logf("%d circuits; the longest gap was %v, a round trip %v", granted, gap, info.RTT)
+				if bound := max(3*info.RTT, 150*time.Millisecond); gap > bound {
+					t.Errorf("the longest gap was %v, want at most %v", gap, bound)
+				}
+				if granted < 5 {
+					t.Errorf("%d circuits in ten minutes: the limit does not bite", granted)
+				}
+			})
+		})
+	}
+}
+
+// Limits that change are told when a reservation is renewed.
+func TestReservationsShowLimitsThatChange(t *testing.T) {
+	inWorld(t, func(t *testing.T, w *world) {
+		a, _, rs := w.relayed("symmetric", "symmetric", 1)
+		want := relaymesh.Limits{BytesPerSecond: 1e5, Bytes: 1e9, Circuits: a.Reservations()[0].Limits.Circuits, Duration: time.Hour}
+		rs[0].SetRelayRules(RelayRules{BytesPerSecondPerCircuit: want.BytesPerSecond, BytesPerCircuit: want.Bytes, TimePerCircuit: want.Duration})
+		time.Sleep(20 * time.Minute)
+		if r := a.Reservations(); len(r) != 1 || r[0].Limits != want {
+			t.Errorf("reservations %+v, want %+v", r, want)
+		}
+	})
+}
