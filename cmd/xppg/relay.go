@@ -8,6 +8,7 @@ import (
 	"os/signal"
 	"sync"
 	"syscall"
+	"time"
 
 	"github.com/spf13/cobra"
 	"github.com/spf13/pflag"
@@ -33,6 +34,7 @@ docs/operators.md.`,
 		Example: `  xppg relay
   xppg relay --join other-relay.example.org:7337 --metrics 127.0.0.1:9337
   xppg relay --limit-total 100Mbit --limit-peer 10Mbit --deny deny.txt
+  xppg relay --limit-circuit 5Mbit --circuit-bytes 10GB --circuit-time 12h
   xppg relay --config /etc/xppg/relay.conf`,
 		Args: noArgs,
 		PersistentPreRunE: func(cmd *cobra.Command, args []string) error {
@@ -146,6 +148,9 @@ type operatorEvent struct {
 	Total    uint64 `json:"limit_total_bytes_per_second"`
 	Peer     uint64 `json:"limit_peer_bytes_per_second"`
 	Circuits int    `json:"limit_circuits"`
+	Circuit  uint64 `json:"limit_circuit_bytes_per_second"`
+	Bytes    uint64 `json:"limit_circuit_bytes"`
+	Seconds  uint64 `json:"limit_circuit_s"`
 	Allow    int    `json:"allow_entries"`
 	Deny     int    `json:"deny_entries"`
 }
@@ -153,13 +158,18 @@ type operatorEvent struct {
 // operatorEvent tells what became of a signal.
 func (a *app) operatorEvent(e relayops.Event) {
 	s := e.State
-	ev := operatorEvent{e.What, uint64(s.Limits.Total), uint64(s.Limits.Peer), s.Limits.Circuits, s.Lists.Allow.Len(), s.Lists.Deny.Len()}
+	l := &s.Limits
+	ev := operatorEvent{
+		Event: e.What, Total: uint64(l.Total), Peer: uint64(l.Peer), Circuits: l.Circuits,
+		Circuit: uint64(l.Circuit), Bytes: uint64(l.CircuitBytes), Seconds: uint64(time.Duration(l.CircuitTime).Seconds()),
+		Allow: s.Lists.Allow.Len(), Deny: s.Lists.Deny.Len(),
+	}
 	switch {
 	case e.Err != nil && e.What == "reloaded":
 		a.print.error(fmt.Errorf("reload: %w (what was before stays in force)", e.Err))
 	case e.What == "reloaded":
-		a.print.emit(ev, "reloaded: at most %s in all, %s for a peer, %d circuits; %d entries allow, %d deny",
-			&s.Limits.Total, &s.Limits.Peer, ev.Circuits, ev.Allow, ev.Deny)
+		a.print.emit(ev, "reloaded: at most %s in all, %s for a peer, %d circuits of %s, %s and %s each; %d entries allow, %d deny",
+			&l.Total, &l.Peer, ev.Circuits, &l.Circuit, &l.CircuitBytes, &l.CircuitTime, ev.Allow, ev.Deny)
 	case e.What == "draining":
 		a.print.emit(ev, "draining: peers are asked to move to other relays")
 	case e.What == "cut":

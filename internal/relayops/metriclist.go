@@ -1,6 +1,10 @@
 package relayops
 
-import "github.com/prometheus/client_golang/prometheus"
+import (
+	"time"
+
+	"github.com/prometheus/client_golang/prometheus"
+)
 
 // relayMetrics lists the metrics of a relay. docs/operators.md explains them; a test keeps the two in step.
 func relayMetrics() []metric {
@@ -27,12 +31,18 @@ func relayMetrics() []metric {
 			func(s Snapshot, _ State) map[string]float64 { return one(float64(s.Switch.Marked)) }),
 		define("queued_packets", gauge, "Packets that wait now because of a limit.",
 			func(s Snapshot, _ State) map[string]float64 { return one(float64(s.Switch.Queued)) }),
-		define("limit_bytes_per_second", gauge, "Bytes per second that may be carried in total and for one peer; 0 is no limit.",
+		define("limit_bytes_per_second", gauge, "Bytes per second that may be carried in total, for one peer and on one circuit; 0 is no limit.",
 			func(_ Snapshot, s State) map[string]float64 {
-				return map[string]float64{"total": float64(s.Limits.Total), "peer": float64(s.Limits.Peer)}
+				return map[string]float64{"total": float64(s.Limits.Total), "peer": float64(s.Limits.Peer), "circuit": float64(s.Limits.Circuit)}
 			}, "scope"),
 		define("limit_circuits", gauge, "Circuits that there may be at once.",
 			func(_ Snapshot, s State) map[string]float64 { return one(float64(s.Limits.Circuits)) }),
+		define("limit_circuit_bytes", gauge, "Bytes after which a circuit ends; 0 is no limit.",
+			func(_ Snapshot, s State) map[string]float64 { return one(float64(s.Limits.CircuitBytes)) }),
+		define("limit_circuit_seconds", gauge, "Seconds after which a circuit ends; 0 is no limit.",
+			func(_ Snapshot, s State) map[string]float64 {
+				return one(time.Duration(s.Limits.CircuitTime).Seconds())
+			}),
 		define("list_entries", gauge, "Entries of the allow-list and of the deny-list.",
 			func(_ Snapshot, s State) map[string]float64 {
 				return map[string]float64{"allow": float64(s.Lists.Allow.Len()), "deny": float64(s.Lists.Deny.Len())}

@@ -2,6 +2,7 @@ package relayops
 
 import (
 	"context"
+	"time"
 
 	"github.com/2xppg/xppg/api"
 )
@@ -20,6 +21,7 @@ func (p playground) Snapshot() Snapshot {
 func (p playground) Configure(l Limits, lists Lists) error {
 	p.SetRelayRules(api.RelayRules{
 		BytesPerSecond: uint64(l.Total), BytesPerSecondPerPeer: uint64(l.Peer), Circuits: l.Circuits, Admit: lists.Admit,
+		BytesPerSecondPerCircuit: uint64(l.Circuit), BytesPerCircuit: uint64(l.CircuitBytes), TimePerCircuit: time.Duration(l.CircuitTime),
 	})
 	return nil
 }

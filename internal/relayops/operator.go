@@ -10,10 +10,12 @@ import (
 	"github.com/2xppg/xppg/internal/units"
 )
 
-// Limits are what a relay gives, in bytes per second and circuits at once. 0 bytes per second are no limit.
+// Limits are what a relay gives, in bytes per second, circuits at once, and bytes and time of one circuit. 0 is no limit, but for Circuits.
 type Limits struct {
-	Total, Peer units.Rate
-	Circuits    int
+	Total, Peer, Circuit units.Rate
+	Circuits             int
+	CircuitBytes         units.Bytes
+	CircuitTime          units.Time
 }
 
 // Node is a relay that can be operated while it runs.

@@ -9,6 +9,8 @@ import (
 	"time"
 
 	"github.com/spf13/pflag"
+
+	"github.com/2xppg/xppg/internal/units"
 )
 
 // Options are what the flags of a relay say, beside those that every node has.
@@ -27,6 +29,13 @@ const (
 	defaultDrain    = 10 * time.Second
 )
 
+// What a circuit has at least and at most, if it is limited: with less, peers do nothing but set up circuits.
+const (
+	minCircuitBytes = 64 << 10
+	minCircuitTime  = units.Time(10 * time.Second)
+	maxCircuitTime  = units.Time(30 * 24 * time.Hour)
+)
+
 // AddFlags defines the flags and sets their defaults.
 func (o *Options) AddFlags(fs *pflag.FlagSet) {
 	fs.StringVar(&o.TCP, "tcp", "", "address for peers that come by TCP because UDP is blocked, such as :443 (default: none)")
@@ -35,6 +44,9 @@ func (o *Options) AddFlags(fs *pflag.FlagSet) {
 	fs.StringVar(&o.Metrics, "metrics", "", "address for /metrics, /healthz and /readyz over HTTP, such as 127.0.0.1:9337 (default: none)")
 	fs.Var(&o.Limits.Total, "limit-total", "most that is carried in all, such as 100Mbit or 10MB/s")
 	fs.Var(&o.Limits.Peer, "limit-peer", "most that is carried for one peer")
+	fs.Var(&o.Limits.Circuit, "limit-circuit", "most that is carried on one circuit")
+	fs.Var(&o.Limits.CircuitBytes, "circuit-bytes", "bytes after which a circuit ends, such as 10GB; likewise")
+	fs.Var(&o.Limits.CircuitTime, "circuit-time", "time after which a circuit ends, such as 2h; its peers set up another one before")
 	fs.IntVar(&o.Limits.Circuits, "circuits", defaultCircuits, "most circuits at once")
 	fs.StringVar(&o.Allow, "allow", "", "file with the only peers that are served: a peer ID, address or prefix on each line")
 	fs.StringVar(&o.Deny, "deny", "", "file with peers that are not served")
@@ -53,10 +65,29 @@ func (o *Options) Check() error {
 	if o.Limits.Total > 0 && o.Limits.Peer > o.Limits.Total {
 		return fmt.Errorf("--limit-peer %s is more than --limit-total %s: one peer cannot have more than all", &o.Limits.Peer, &o.Limits.Total)
 	}
+	if err := o.checkCircuit(); err != nil {
+		return err
+	}
 	if o.URL != "" && o.TCP == "" && o.WS == "" {
 		return errors.New("--url tells where --tcp and --ws are found: one of them is wanted, too")
 	}
 	return o.checkAddrs()
+}
+
+// checkCircuit returns what is wrong with the limits of a circuit.
+func (o *Options) checkCircuit() error {
+	l := &o.Limits
+	switch {
+	case l.Total > 0 && l.Circuit > l.Total:
+		return fmt.Errorf("--limit-circuit %s is more than --limit-total %s: one circuit cannot have more than all", &l.Circuit, &l.Total)
+	case l.Peer > 0 && l.Circuit > l.Peer:
+		return fmt.Errorf("--limit-circuit %s is more than --limit-peer %s: one circuit cannot have more than its peer", &l.Circuit, &l.Peer)
+	case l.CircuitBytes > 0 && l.CircuitBytes < minCircuitBytes:
+		return fmt.Errorf("--circuit-bytes %s: 64KiB to 1TiB is wanted, or none", &l.CircuitBytes)
+	case l.CircuitTime != 0 && (l.CircuitTime < minCircuitTime || l.CircuitTime > maxCircuitTime):
+		return fmt.Errorf("--circuit-time %s: 10s to 720h is wanted, or none", &l.CircuitTime)
+	}
+	return nil
 }
 
 // checkAddrs returns what is wrong with where to listen.

@@ -1,4 +1,4 @@
-// Package units reads counts of bytes and rates as people write them: 64KiB, 10MB, 100Mbit, 1.5MiB/s.
+// Package units reads counts of bytes, rates and times as people write them: 64KiB, 10MB, 100Mbit, 1.5MiB/s, 2h, and none.
 package units
 
 import (
@@ -7,6 +7,7 @@ import (
 	"regexp"
 	"strconv"
 	"strings"
+	"time"
 )
 
 // ParseBytes reads a count of bytes from 1 B to 1 TiB: a number with or without one of k, M, G, T (powers of 1000) or Ki, Mi,
@@ -97,4 +98,67 @@ func (r *Rate) String() string {
 		return fmt.Sprintf("%dMbit", n/125_000)
 	}
 	return fmt.Sprintf("%dB/s", n)
+}
+
+// Bytes is a count of bytes that a command-line flag can be; 0 means no limit.
+type Bytes uint64
+
+// Set implements pflag.Value.
+func (b *Bytes) Set(s string) error {
+	if s == "none" {
+		*b = 0
+		return nil
+	}
+	n, err := ParseBytes(s)
+	if err == nil {
+		*b = Bytes(n)
+	}
+	return err
+}
+
+// Type implements pflag.Value.
+func (*Bytes) Type() string { return "bytes" }
+
+// String returns the count in a form that Set reads without loss.
+func (b *Bytes) String() string {
+	n := uint64(*b)
+	switch {
+	case n == 0:
+		return "none"
+	case n%1e9 == 0:
+		return fmt.Sprintf("%dGB", n/1e9)
+	case n%1e6 == 0:
+		return fmt.Sprintf("%dMB", n/1e6)
+	case n%(1<<20) == 0:
+		return fmt.Sprintf("%dMiB", n>>20)
+	}
+	return fmt.Sprintf("%dB", n)
+}
+
+// Time is a time that a command-line flag can be; 0 means no limit.
+type Time time.Duration
+
+// Set implements pflag.Value.
+func (t *Time) Set(s string) error {
+	if s == "none" {
+		*t = 0
+		return nil
+	}
+	d, err := time.ParseDuration(s)
+	if err != nil || d <= 0 {
+		return fmt.Errorf("%q is no time (examples: 30s, 2h, none)", s)
+	}
+	*t = Time(d)
+	return nil
+}
+
+// Type implements pflag.Value.
+func (*Time) Type() string { return "time" }
+
+// String returns the time in a form that Set reads without loss.
+func (t *Time) String() string {
+	if *t == 0 {
+		return "none"
+	}
+	return time.Duration(*t).String()
 }

@@ -1,6 +1,9 @@
 package units
 
-import "testing"
+import (
+	"testing"
+	"time"
+)
 
 func TestParseBytes(t *testing.T) {
 	for in, want := range map[string]int64{
@@ -77,4 +80,32 @@ func FuzzParseBytes(f *testing.F) {
 			t.Fatalf("%q: %d", s, n)
 		}
 	})
+}
+
+func TestBytesAreAFlag(t *testing.T) {
+	b := Bytes(7)
+	if err := b.Set("lots"); err == nil || b != 7 {
+		t.Errorf("after nonsense: %d, %v", b, err)
+	}
+	for n, want := range map[Bytes]string{0: "none", 10e9: "10GB", 5e6: "5MB", 1 << 20: "1MiB", 1001: "1001B"} {
+		got := n.String()
+		if err := b.Set(got); got != want || err != nil || b != n {
+			t.Errorf("%d: %q, want %q; read again: %d, %v", n, got, want, b, err)
+		}
+	}
+}
+
+func TestTimeIsAFlag(t *testing.T) {
+	d := Time(7)
+	for _, in := range []string{"", "lots", "0", "-1s", "5"} {
+		if err := d.Set(in); err == nil || d != 7 {
+			t.Errorf("after %q: %d, %v", in, d, err)
+		}
+	}
+	for n, want := range map[Time]string{0: "none", Time(2 * time.Hour): "2h0m0s", Time(1500 * time.Millisecond): "1.5s"} {
+		got := n.String()
+		if err := d.Set(got); got != want || err != nil || d != n {
+			t.Errorf("%d: %q, want %q; read again: %d, %v", n, got, want, d, err)
+		}
+	}
 }
