@@ -78,8 +78,8 @@ func TestCircuitsAreReplacedBeforeTheyReachALimit(t *testing.T) {
 					}
 				}
 				t.Logf("%d circuits; the longest gap was %v, a round trip %v", granted, gap, info.RTT)
-				if bound := max(3*info.RTT, 150*time.Millisecond); gap > bound {
-					t.Errorf("the longest gap was %v, want at most %v", gap, bound)
+				if gap > info.RTT+5*time.Millisecond { // each message is sent when the one before it is acknowledged
+					t.Errorf("the longest gap was %v: a circuit was closed while something was on its way", gap)
 				}
 				if granted < 5 {
 					t.Errorf("%d circuits in ten minutes: the limit does not bite", granted)

@@ -241,6 +241,7 @@ func (pg *Playground) hold(ctx context.Context, c heldCircuit) {
 		case <-done:
 		case <-moving:
 			moving = nil
+			c.path.Leave()
 			pg.wakePaths(peer)
 		case <-proof.C:
 			switch {

@@ -98,6 +98,7 @@ type Circuit struct {
 	mu     sync.Mutex // of what follows, but only the first Open counts
 	opened atomic.Bool
 	closed bool
+	leaves bool
 	remote uint32 // on what leaves
 	rtt    time.Duration
 	relays []PeerID
@@ -153,6 +154,16 @@ func (c *Circuit) Open(remote uint32, rtt time.Duration, relays []PeerID) {
 	}
 	c.remote, c.rtt, c.relays = remote, max(rtt, 0), slices.Clone(relays[:min(len(relays), maxVia)])
 	c.opened.Store(true)
+	c.mu.Unlock()
+	if l := c.ep.table.link(c.peer); l != nil {
+		l.inbox.put(circuitMessage{c})
+	}
+}
+
+// Leave has the link use another circuit, if there is one that answers, since this one will soon be closed. What comes by it still counts.
+func (c *Circuit) Leave() {
+	c.mu.Lock()
+	c.leaves = true
 	c.mu.Unlock()
 	if l := c.ep.table.link(c.peer); l != nil {
 		l.inbox.put(circuitMessage{c})
@@ -282,7 +293,7 @@ func (k *linkLoop) circuit(p Path) *Circuit {
 // circuitChanged takes a circuit that was opened into use as a path, and one that was closed out of it.
 func (k *linkLoop) circuitChanged(now time.Time, c *Circuit) {
 	c.mu.Lock()
-	closed, rtt, relays := c.closed, c.rtt, c.relays
+	closed, leaves, rtt, relays := c.closed, c.leaves, c.rtt, c.relays
 	c.mu.Unlock()
 	known := slices.Contains(k.circuits, c)
 	switch {
@@ -296,5 +307,8 @@ func (k *linkLoop) circuitChanged(now time.Time, c *Circuit) {
 			k.quietUntil = time.Time{}
 			k.paths.forgetFailing(now)
 		}
+	}
+	if leaves && !closed {
+		k.paths.leave(now, c.Path())
 	}
 }

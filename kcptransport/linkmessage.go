@@ -35,7 +35,7 @@ type signalMessage struct{ signal Signal }
 // networkMessage says that our own network has changed.
 type networkMessage struct{}
 
-// circuitMessage says that a circuit to the peer was opened or closed.
+// circuitMessage says that a circuit to the peer was opened or closed, or is to be left.
 type circuitMessage struct{ circuit *Circuit }
 
 // showMessage has the link show its peer where we are: circuits depend on it, and it may be elsewhere than before.

@@ -20,6 +20,7 @@ type pathView struct {
 	suspect time.Time     // since when an answer is missing; the zero time: none is
 	rtt     time.Duration // the lowest measured, 0 when none was
 
+	leaving  bool      // a circuit that is about to be closed
 	steadyAt time.Time // when a circuit may be left for it, after it failed before
 }
 
@@ -29,7 +30,8 @@ type pathView struct {
 // It is reluctant: a path in use that works is left for a direct one if it is relayed (at once, unless that one failed before:
 // then it has to work for a while first), otherwise only for one that is
 // clearly faster, or as fast and in the local network, and not twice within two seconds. A path in use that is suspected
-// gets the time of a round trip to answer before another one that works takes over.
+// gets the time of a round trip to answer before another one that works takes over. A circuit that is about to be closed is left for
+// another one as soon as that has answered.
 func choosePath(paths []pathView, inUse int, since, now time.Time) (choice int, again time.Time) {
 	best, steady := -1, time.Time{}
 	settled := inUse >= 0 && paths[inUse].works && paths[inUse].suspect.IsZero()
@@ -71,6 +73,9 @@ func choosePath(paths []pathView, inUse int, since, now time.Time) (choice int, 
 	if paths[best].path.rank() != current.path.rank() {
 		return best, time.Time{}
 	}
+	if current.leaving && !paths[best].leaving && paths[best].rtt > 0 {
+		return best, time.Time{}
+	}
 	if !muchFaster(paths[best].rtt, current.rtt) && !nearer(paths[best], current) {
 		return inUse, steady
 	}
@@ -80,11 +85,12 @@ func choosePath(paths []pathView, inUse int, since, now time.Time) (choice int, 
 	return best, time.Time{}
 }
 
-// comparePaths orders paths that work, the best first: by kind, then by round trip, then near ones, then by address so
+// comparePaths orders paths that work, the best first: by kind, those that stay before those that do not, then by round trip, then near ones, then by address so
 // that the order is total.
 func comparePaths(a, b pathView) int {
 	return cmp.Or(
 		cmp.Compare(a.path.rank(), b.path.rank()),
+		compareBool(a.leaving, b.leaving),
 		cmp.Compare(a.length(), b.length()),
 		compareBool(b.near(), a.near()),
 		a.path.Addr.Compare(b.path.Addr),

@@ -23,6 +23,7 @@ func drawPaths(t *rapid.T) []pathView {
 			list[i].path.Addr = netip.AddrPortFrom(netip.AddrFrom4([4]byte{192, 168, 0, byte(i + 1)}), 7337)
 		}
 		list[i].path.Circuit = rapid.Uint32Range(0, 1).Draw(t, "circuit")
+		list[i].leaving = !list[i].path.Direct() && rapid.Bool().Draw(t, "leaving")
 		list[i].rtt = time.Duration(rapid.IntRange(0, 300).Draw(t, "ms")) * time.Millisecond
 		if rapid.IntRange(0, 2).Draw(t, "suspect") == 0 {
 			list[i].suspect = testStart.Add(-time.Duration(rapid.IntRange(0, 1000).Draw(t, "ago")) * time.Millisecond)
@@ -119,6 +120,7 @@ func TestChoosePath(t *testing.T) {
 		return v
 	}
 	relayed := func(v pathView) pathView { v.path.Circuit = 1; return v }
+	leaving := func(v pathView) pathView { v = relayed(v); v.leaving = true; return v }
 	suspect := func(v pathView, ago int) pathView { v.suspect = testStart.Add(-ms(ago)); return v }
 	tests := []struct {
 		name  string
@@ -148,6 +150,12 @@ func TestChoosePath(t *testing.T) {
 		{"suspect even to a relay", []pathView{suspect(view(1, 40), 61), relayed(view(2, 90))}, 0, 0, 1, 0},
 		{"all suspect", []pathView{suspect(view(1, 40), 900), suspect(view(2, 5), 1)}, 0, 9999, 0, 0},
 		{"all suspect, none in use", []pathView{suspect(view(1, 40), 900), suspect(view(2, 5), 1)}, -1, 0, 1, 0},
+		{"a circuit that is to be left", []pathView{leaving(view(1, 40)), relayed(view(2, 90))}, 0, 0, 1, 0},
+		{"not for one that never answered", []pathView{leaving(view(1, 40)), relayed(view(2, 0))}, 0, 9999, 0, 0},
+		{"not for one that does not answer now", []pathView{leaving(view(1, 40)), suspect(relayed(view(2, 90)), 1)}, 0, 9999, 0, 0},
+		{"not for one that is to be left, too", []pathView{leaving(view(1, 40)), leaving(view(2, 39))}, 0, 9999, 0, 0},
+		{"not for one that is faster and to be left", []pathView{relayed(view(1, 90)), leaving(view(2, 9))}, 0, 9999, 0, 0},
+		{"rather a circuit that is to be left than none", []pathView{leaving(view(1, 40))}, -1, 0, 0, 0},
 		{"probing only", []pathView{{path: testPath(1)}}, -1, 0, -1, 0},
 	}
 	for _, test := range tests {

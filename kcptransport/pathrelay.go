@@ -41,6 +41,14 @@ func (t *pathTable) opened(now time.Time, p Path, rtt time.Duration, relays []Pe
 	e.probeAt = now
 }
 
+// leave has a circuit that is about to be closed left for another one, so that nothing is on its way there when it is.
+func (t *pathTable) leave(now time.Time, p Path) {
+	if e := t.find(p); e != nil && !e.leaving {
+		e.leaving = true
+		t.choose(now)
+	}
+}
+
 // closed takes a circuit out.
 func (t *pathTable) closed(now time.Time, p Path) {
 	e := t.find(p)

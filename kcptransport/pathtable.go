@@ -104,6 +104,7 @@ type pathEntry struct {
 	rate      float64 // bytes a second of stream segments, as estimated while it was in use
 
 	relays   []PeerID  // of a circuit
+	leaving  bool      // a circuit that is about to be closed
 	leaves   int       // how often it was left for a circuit lately, because it failed
 	leftAt   time.Time // the last time
 	steadyAt time.Time // when it may be used again after that

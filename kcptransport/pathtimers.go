@@ -210,7 +210,7 @@ func (t *pathTable) use(now time.Time, e *pathEntry) {
 
 // pathView returns what the choice among paths looks at.
 func (e *pathEntry) pathView(t *pathTable, anyFull bool) pathView {
-	return pathView{path: e.path, works: e.mayCarry(t, anyFull), suspect: e.suspect, rtt: e.minRTT, steadyAt: e.steadyAt}
+	return pathView{path: e.path, works: e.mayCarry(t, anyFull), suspect: e.suspect, rtt: e.minRTT, leaving: e.leaving, steadyAt: e.steadyAt}
 }
 
 // anyFull reports whether some path is known to carry full packets.
