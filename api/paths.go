@@ -15,9 +15,10 @@ const (
 	circuitRetryMost = time.Minute
 	punchRetry       = time.Minute // after a peer was found by way of relays only, doubled each time
 	punchRetryMost   = 10 * time.Minute
-	moveGrace        = time.Second      // that a circuit which is about to end stays beside the one that replaces it
-	surplusGrace     = 30 * time.Second // that there are more circuits than are wanted: both sides ask for some at the beginning
-	punchTimeout     = 10 * time.Second // of telling each other candidates by way of a relay
+	moveRetry        = 250 * time.Millisecond // after one could not be set up in place of one that has to be left
+	moveGrace        = time.Second            // that a circuit which is about to end stays beside the one that replaces it
+	surplusGrace     = 30 * time.Second       // that there are more circuits than are wanted: both sides ask for some at the beginning
+	punchTimeout     = 10 * time.Second       // of telling each other candidates by way of a relay
 )
 
 // keepPaths keeps circuits to the peer, and looks for a direct path while there is none. It is done by the side with the
@@ -55,6 +56,9 @@ func (p *peer) keepPaths(ctx context.Context) {
 					circuits = retry{at: time.Now()}
 				} else {
 					circuits.failed(time.Now(), circuitRetry, circuitRetryMost)
+					if len(moving) > 0 { // soon there may be none, and another relay may be found meanwhile
+						circuits.at = time.Now().Add(moveRetry)
+					}
 				}
 			}
 			next = soonest(next, circuits.wait())

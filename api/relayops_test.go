@@ -74,6 +74,27 @@ func TestDrainMovesPeersToOtherRelays(t *testing.T) {
 	}
 }
 
+// However long peers looked for a second relay in vain before there was one, they take it as soon as the first one drains.
+func TestDrainSoonAfterTheSecondRelayCame(t *testing.T) {
+	for _, before := range []time.Duration{0, 5 * time.Second, 20 * time.Second} {
+		inWorld(t, func(t *testing.T, w *world) {
+			a, b, rs := w.relayed("symmetric", "symmetric", 1)
+			a.join(b.ID().String())
+			time.Sleep(20 * time.Second)
+			second := w.public(relays)
+			a.meet(second)
+			b.meet(second)
+			time.Sleep(before)
+			info, _ := a.PathTo(b.ID())
+			longest, took := w.drain(a, b, rs, 10*time.Second)
+			t.Logf("%v after the second relay came: drained in %v; the longest message took %v", before, took, longest)
+			if took > 3*time.Second || longest > 2*info.RTT {
+				t.Errorf("drained in %v; the longest message took %v, a round trip %v", took, longest, info.RTT)
+			}
+		})
+	}
+}
+
 // The circuits that are kept beside a direct path are replaced before they end: there is always one.
 func TestDrainOfAllSpareCircuits(t *testing.T) {
 	inWorld(t, func(t *testing.T, w *world) {
