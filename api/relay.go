@@ -52,6 +52,7 @@ func (pg *Playground) openRelay() error {
 	pg.sw, err = relaymesh.NewSwitch(relaymesh.SwitchConfig{
 		Write:     func(bufs [][]byte, addrs []netip.AddrPort) (int, error) { return pg.ep.WriteBatch(bufs, addrs) },
 		Congested: func(to netip.AddrPort) bool { return pg.carrier.Congested(to) },
+		Where:     pg.whereIs,
 		Rand:      pg.cfg.Rand,
 	})
 	if err != nil {

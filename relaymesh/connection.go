@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"io"
 	"net"
+	"net/netip"
 	"time"
 
 	"github.com/2xppg/xppg/kcptransport"
@@ -51,8 +52,22 @@ type entry struct {
 type account struct {
 	flow
 	peer                    kcptransport.PeerID
+	network                 *networkAccount
 	circuits                int
 	packets, bytes, dropped uint64
+}
+
+// networkAccount is what the peers of a network have together.
+type networkAccount struct {
+	flow
+	net   netip.Prefix
+	peers int
+}
+
+// join counts one more peer of the network, or one less.
+func (n *networkAccount) join(peers int) {
+	n.peers += peers
+	n.shares = min(n.peers, networkShares)
 }
 
 // When a circuit that will reach a limit is said to be ending: with a quarter of its bytes or of its time left, and no earlier than
@@ -72,6 +87,7 @@ var ErrLimit = errors.New("relaymesh: the circuit has used up what it may")
 // so what it carries, both ways, counts as a's. Of the limits, Circuits has no meaning here.
 func (s *Switch) Connect(a, b Neighbor, l Limits) (*Connection, error) {
 	c := &Connection{s: s, limits: l, next: l.Bytes - l.Bytes/warnShare, ending: make(chan struct{}), done: make(chan struct{})}
+	net := network(s.cfg.Where(a))
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if len(s.entries)/2 >= s.cfg.Circuits {
@@ -85,8 +101,8 @@ func (s *Switch) Connect(a, b Neighbor, l Limits) (*Connection, error) {
 		}
 		c.entries[side] = e
 	}
-	c.account = s.open(a.Peer())
-	c.flow = flow{parent: &c.account.flow, bucket: newBucket(l.BytesPerSecond)}
+	c.account = s.open(a.Peer(), net)
+	c.flow = flow{parent: &c.account.flow, above: &c.account.flow, bucket: newBucket(l.BytesPerSecond)}
 	if l.Duration > 0 {
 		left := min(l.Duration/warnShare, warnTime)
 		c.timer = time.AfterFunc(l.Duration-left, func() { c.expire(left) })
@@ -146,15 +162,33 @@ func (s *Switch) label(e *entry) error {
 	}
 }
 
-// open returns the account of a peer that has one more circuit. The caller has the lock.
-func (s *Switch) open(peer kcptransport.PeerID) *account {
+// open returns the account of a peer that has one more circuit. It counts with the network where the peer was at the first of them.
+// The caller has the lock.
+func (s *Switch) open(peer kcptransport.PeerID, net netip.Prefix) *account {
 	a := s.peers[peer]
 	if a == nil {
-		a = &account{peer: peer, flow: flow{parent: &s.total, bucket: newBucket(s.cfg.BytesPerSecondPerPeer)}}
+		n := s.networks[net]
+		if n == nil {
+			n = &networkAccount{net: net, flow: flow{parent: &s.total}}
+			s.networks[net] = n
+		}
+		n.join(1)
+		a = &account{peer: peer, network: n, flow: flow{parent: &n.flow, above: &s.total, bucket: newBucket(s.cfg.BytesPerSecondPerPeer)}}
 		s.peers[peer] = a
 	}
 	a.circuits++
 	return a
+}
+
+// leave counts one circuit less of a peer. The caller has the lock.
+func (s *Switch) leave(a *account) {
+	if a.circuits--; a.circuits > 0 {
+		return
+	}
+	delete(s.peers, a.peer)
+	if a.network.join(-1); a.network.peers == 0 {
+		delete(s.networks, a.network.net)
+	}
 }
 
 // LabelFor returns what the neighbour of a side has to put on packets that it sends here.
@@ -205,9 +239,7 @@ func (c *Connection) end(err error) {
 	}
 	c.s.discard(&c.flow)
 	c.drop()
-	if c.account.circuits--; c.account.circuits == 0 {
-		delete(c.s.peers, c.account.peer)
-	}
+	c.s.leave(c.account)
 	close(c.done)
 }
 

@@ -32,7 +32,7 @@
 // link it is a path.
 //
 // What a switch carries can be limited: in total, for each peer that asked for circuits, and for each circuit. What a limit holds
-// back waits in short queues, one for each circuit, from which peers are served in turn; see [Switch].
+// back waits in short queues, one for each circuit, from which networks and the peers in them are served in turn; see [Switch].
 //
 // # On the wire
 //

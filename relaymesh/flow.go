@@ -10,6 +10,8 @@ const (
 	queueBytes = 8 * maxTransit        // what may wait where the rate is so low that 20 ms are less
 	quantum    = maxTransit            // of the round robin: one packet at least
 	maxTransit = 1500                  // bytes of a packet that can wait
+
+	networkShares = 16 // shares of the total that the peers of one network get at most, however many they are
 )
 
 // waiting is a packet that waits, in a buffer of the pool.
@@ -23,14 +25,17 @@ type waiting struct {
 
 func (w *waiting) bytes() []byte { return w.buf[:w.n] }
 
-// flow is one node of a tree of three levels: all that a switch carries, what it carries for one peer, and one circuit.
-// Each level has a limit of its own. Peers share the total evenly, whatever they send and on however many circuits, and the
-// circuits of a peer share what is the peer's: deficit round robin, by bytes (Shreedhar and Varghese, 1995).
+// flow is one node of a tree of four levels: all that a switch carries, what it carries for the peers of one network, for one peer,
+// and one circuit. All but networks have a limit of their own. Peers share the total evenly, whatever they send and on however many circuits, and the
+// circuits of a peer share what is the peer's: deficit round robin, by bytes (Shreedhar and Varghese, 1995). A network has as many shares
+// as peers, up to 16: keys cost nothing, and who has thousands of them in one place is not to have all.
 //
 // Time is passed in, and the caller locks.
 type flow struct {
 	parent *flow
+	above  *flow // the next one that has a limit, which networks have not
 	bucket bucket
+	shares int // of the parent's turns: 0 is one
 
 	queued  int  // bytes that wait here and below
 	starved bool // what waits here waits for this level's bucket
@@ -97,7 +102,7 @@ func (f *flow) patience() time.Duration { return max(queueTime, min(queueSlots*f
 // long it takes at least until one may.
 func (f *flow) admit(now time.Time, n int) (ok bool, ready time.Duration) {
 	ok = f.queued == 0 && f.leaving == 0
-	for at := f; at != nil; at = at.parent {
+	for at := f; at != nil; at = at.above {
 		if at.queued == 0 {
 			at.starved = false
 		}
@@ -110,7 +115,7 @@ func (f *flow) admit(now time.Time, n int) (ok bool, ready time.Duration) {
 	if !ok {
 		return false, ready
 	}
-	for at := f; at != nil; at = at.parent {
+	for at := f; at != nil; at = at.above {
 		at.bucket.take(n)
 	}
 	return true, 0
@@ -181,7 +186,7 @@ func (f *flow) below(now time.Time) (leaf *flow, side Side, n int, ready time.Du
 			return nil, 0, 0, ready
 		}
 		if !at.turn {
-			at.turn, at.deficit = true, at.deficit+quantum
+			at.turn, at.deficit = true, at.deficit+quantum*max(at.shares, 1)
 		}
 		leaf, side, n, wait := at.peek(now)
 		if leaf != nil && n <= at.deficit {
@@ -234,12 +239,13 @@ func (f *flow) remove(side Side) *waiting {
 	return w
 }
 
-// fullest returns the circuit that has most waiting among those of the peer that has most waiting, and its longer line.
+// fullest returns the circuit that has most waiting among those of the peer that has most waiting in the network that has most for its
+// share, and its longer line.
 func (f *flow) fullest() (*flow, Side) {
 	for f.busy != nil {
 		most := f.busy
 		for at := most.next; at != f.busy; at = at.next {
-			if at.queued > most.queued {
+			if at.queued*max(most.shares, 1) > most.queued*max(at.shares, 1) {
 				most = at
 			}
 		}

@@ -40,6 +40,10 @@ type SwitchConfig struct {
 	// with locks held, and must not wait for anything. Default: never.
 	Congested func(to netip.AddrPort) bool
 
+	// Where returns the IP address of a neighbour, by which the network is told that it shares with. Default: that of where packets to it
+	// go. See [RelayConfig].
+	Where func(Neighbor) netip.Addr
+
 	// Rand is the source of labels. Default crypto/rand.
 	Rand io.Reader
 
@@ -70,7 +74,7 @@ const (
 // leave together. Those that a limit holds back wait in
 // the queue of their circuit, at most 20 ms (40 ms where a limit is so low that four packets take as long), until [Switch.Run] sends
 // them: the peers that asked for circuits share what there is
-// evenly, and so do the circuits of a peer. What is too much is
+// evenly, and so do the circuits of a peer; those of one IPv4 /24 or IPv6 /48 share as if they were 16 at most. What is too much is
 // dropped where most waits. A packet that waited more than 5 ms, and longer than one takes at the limit, or before which another was dropped, is marked, so that its
 // sender slows down.
 //
@@ -78,15 +82,16 @@ const (
 type Switch struct {
 	cfg SwitchConfig
 
-	mu      sync.Mutex // held for a batch at a time, but not while it is written
-	entries map[uint32]*entry
-	peers   map[kcptransport.PeerID]*account
-	total   flow
-	free    *waiting // buffers that nothing waits in
-	made    int      // buffers in all
-	due     time.Time
-	stats   SwitchStats
-	batches uint64 // that were made
+	mu       sync.Mutex // held for a batch at a time, but not while it is written
+	entries  map[uint32]*entry
+	peers    map[kcptransport.PeerID]*account
+	networks map[netip.Prefix]*networkAccount
+	total    flow
+	free     *waiting // buffers that nothing waits in
+	made     int      // buffers in all
+	due      time.Time
+	stats    SwitchStats
+	batches  uint64 // that were made
 
 	wake chan struct{} // tells Run that something is due before it expects that
 
@@ -104,12 +109,15 @@ func NewSwitch(cfg SwitchConfig) (*Switch, error) {
 	if cfg.Rand == nil {
 		cfg.Rand = rand.Reader
 	}
+	if cfg.Where == nil {
+		cfg.Where = func(n Neighbor) netip.Addr { return n.Addr().Addr() }
+	}
 	cfg.Circuits = limitOr(cfg.Circuits, defaultCircuits)
 	if cfg.QueuePackets <= 0 {
 		cfg.QueuePackets = defaultQueue
 	}
 	return &Switch{
-		cfg: cfg, entries: map[uint32]*entry{}, peers: map[kcptransport.PeerID]*account{},
+		cfg: cfg, entries: map[uint32]*entry{}, peers: map[kcptransport.PeerID]*account{}, networks: map[netip.Prefix]*networkAccount{},
 		total: flow{bucket: newBucket(cfg.BytesPerSecond)}, wake: make(chan struct{}, 1),
 	}, nil
 }

@@ -187,3 +187,44 @@ func TestSwitchFairness(t *testing.T) {
 		})
 	}
 }
+
+// A host that has a hundred keys gets the shares of sixteen peers, and those elsewhere get theirs, without waiting longer.
+func TestSwitchSharesByNetwork(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		const (
+			total  = 5_000_000
+			keys   = 100
+			others = 4
+			fair   = total / (networkShares + others)
+			lasts  = 5 * time.Second
+		)
+		c := newCrossing(t, SwitchConfig{BytesPerSecond: total, Where: func(n Neighbor) netip.Addr {
+			if id := n.Peer(); id[3] <= others+10 {
+				return netip.AddrFrom4([4]byte{198, 51, id[3], 1})
+			}
+			return netip.AddrFrom4([4]byte{192, 0, 2, 1})
+		}})
+		stop := c.run()
+		defer stop()
+		var sources []*source
+		var elsewhere []*arrivals
+		for i := range keys + others {
+			from, rate := 10+i, float64(fair)
+			conn, a := c.connect(from, 1, Limits{})
+			if i < others {
+				elsewhere = append(elsewhere, a)
+			}
+			sources = append(sources, &source{conn: conn, size: 1200, rate: rate})
+		}
+		c.play(lasts, sources...)
+		bytes := c.s.Stats().Bytes
+		for i, a := range elsewhere {
+			if share := float64(a.bytes) / (fair * lasts.Seconds()); share < 0.9 || a.longest > queueTime+drainPause {
+				t.Errorf("peer %d got %.3f of its share: %+v", i, share, *a)
+			}
+		}
+		if used := float64(bytes) / (total * lasts.Seconds()); used < 0.99 || used > 1.01 {
+			t.Errorf("%.3f of the limit was used", used)
+		}
+	})
+}

@@ -100,7 +100,7 @@ func TestSwitchEnds(t *testing.T) {
 		if <-old.Done(); time.Since(start) != time.Minute || !errors.Is(old.Err(), ErrLimit) {
 			t.Errorf("ended after %v with %v", time.Since(start), old.Err())
 		}
-		if s := c.s.Stats(); s.Circuits != 0 || len(s.Peers) != 0 || len(c.s.peers) != 0 {
+		if s := c.s.Stats(); s.Circuits != 0 || len(s.Peers) != 0 || len(c.s.peers)+len(c.s.networks) != 0 {
 			t.Errorf("left: %+v", s)
 		}
 	})

@@ -44,7 +44,7 @@ func (s *Switch) settle(r *run) {
 		return
 	}
 	c := r.entry.conn
-	for at := &c.flow; at != nil; at = at.parent {
+	for at := &c.flow; at != nil; at = at.above {
 		at.bucket.take(r.bytes)
 	}
 	s.carried(c, r.packets, r.bytes)
@@ -119,7 +119,7 @@ func (f *flow) mayPass(now time.Time) int {
 		return 0
 	}
 	n := math.MaxInt
-	for at := f; at != nil; at = at.parent {
+	for at := f; at != nil; at = at.above {
 		switch {
 		case at.queued == 0:
 			at.starved = false

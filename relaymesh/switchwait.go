@@ -23,7 +23,7 @@ func (s *Switch) hold(now time.Time, e *entry, p []byte, ready time.Duration) {
 	w.entry, w.since, w.n = e, now, copy(w.buf[:], p)
 	e.conn.push(w, e.side)
 	s.stats.Queued++
-	for at := &e.conn.flow; at != nil; at = at.parent {
+	for at := &e.conn.flow; at != nil; at = at.above {
 		for at.queued > at.most() {
 			s.release(s.overflow(at))
 		}
