@@ -89,6 +89,24 @@ func TestCircuitsAreReplacedBeforeTheyReachALimit(t *testing.T) {
 	}
 }
 
+// Who sends as fast as it goes does not use a circuit up before the next one is there.
+func TestFastSendersDoNotRunOutOfCircuits(t *testing.T) {
+	inWorld(t, func(t *testing.T, w *world) {
+		a, b, rs := w.relayed("symmetric", "symmetric", 1, func(r *node) { r.SetRelayRules(RelayRules{BytesPerCircuit: 1 << 20}) })
+		b.cfg.AllowBench = true
+		a.join(b.ID().String())
+		start := time.Now()
+		if _, err := a.Bench(w.ctx(time.Minute), b.ID(), 8<<20, 1, false); err != nil {
+			t.Fatal(err)
+		}
+		s := rs[0].RelayStats().Relay
+		t.Logf("8 MiB took %v and %d circuits", time.Since(start), s.Granted)
+		if s.Refused[relaymesh.RefusedLimit] > 0 || s.Granted < 8 {
+			t.Errorf("%+v", s)
+		}
+	})
+}
+
 // Limits that change are told when a reservation is renewed.
 func TestReservationsShowLimitsThatChange(t *testing.T) {
 	inWorld(t, func(t *testing.T, w *world) {

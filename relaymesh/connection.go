@@ -71,10 +71,12 @@ func (n *networkAccount) join(peers int) {
 }
 
 // When a circuit that will reach a limit is said to be ending: with a quarter of its bytes or of its time left, and no earlier than
-// half a minute before its time is over. That is enough for setting up another one, with some tries.
+// half a minute before its time is over. That is enough for setting up another one, with some tries. So that the bytes are, too,
+// however fast they come, the last quarter of them takes two seconds at least.
 const (
 	warnShare = 4
 	warnTime  = 30 * time.Second
+	warnPace  = 2 * time.Second
 )
 
 // ErrFull is returned by Connect when there are as many circuits as there may be.
@@ -137,6 +139,9 @@ func (c *Connection) spend(n int) bool {
 		return false
 	}
 	c.next = c.limits.Bytes
+	if rate := max(uint64(float64(c.limits.Bytes-bytes)/warnPace.Seconds()), 1); c.limits.BytesPerSecond == 0 || rate < c.limits.BytesPerSecond {
+		c.bucket = newBucket(rate)
+	}
 	return true
 }
 

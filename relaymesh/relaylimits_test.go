@@ -32,7 +32,9 @@ func TestSwitchWarns(t *testing.T) {
 		if ending() {
 			t.Error("warned too early")
 		}
-		c.send(both, 1000)
+		if c.send(both, 1000); both.bucket.rate != 550 {
+			t.Errorf("the rest of 1100 bytes goes at %v a second", both.bucket.rate)
+		}
 		if !ending() || both.Err() != nil {
 			t.Errorf("after three quarters: %v, %v", ending(), both.Err())
 		}
