@@ -2,6 +2,7 @@ package api
 
 import (
 	"fmt"
+	"sync"
 	"testing"
 	"time"
 
@@ -12,8 +13,11 @@ import (
 // each arrives once and in order. It returns the longest time between two arrivals.
 func (w *world) count(a, b *node, lasts time.Duration) (gap time.Duration) {
 	kind := fmt.Sprint("count", a.place)
+	var mu sync.Mutex
 	want, last := uint64(0), time.Now()
 	b.On(kind, func(m *Message) {
+		mu.Lock()
+		defer mu.Unlock()
 		var got uint64
 		if err := m.Decode(&got); err != nil || got != want {
 			w.t.Errorf("message %d came, want %d; %v", got, want, err)
@@ -25,9 +29,11 @@ func (w *world) count(a, b *node, lasts time.Duration) (gap time.Duration) {
 	for start := time.Now(); time.Since(start) < lasts; n++ {
 		if err := a.Send(w.ctx(10*time.Second), kind, n, b.ID()); err != nil {
 			w.t.Errorf("message %d after %v: %v", n, time.Since(start), err)
-			return gap
+			break
 		}
 	}
+	mu.Lock()
+	defer mu.Unlock()
 	if want != n {
 		w.t.Errorf("%d messages were sent, %d came", n, want)
 	}
@@ -47,14 +53,15 @@ func (w *world) countBoth(a, b *node, lasts time.Duration) time.Duration {
 func TestCircuitsAreReplacedBeforeTheyReachALimit(t *testing.T) {
 	for name, c := range map[string]struct {
 		relays int
+		lasts  time.Duration
 		rules  RelayRules
 		want   relaymesh.Limits
 	}{
-		"time":             {1, RelayRules{TimePerCircuit: 2 * time.Minute}, relaymesh.Limits{Duration: 2 * time.Minute}},
-		"time, two relays": {2, RelayRules{TimePerCircuit: 2 * time.Minute}, relaymesh.Limits{Duration: 2 * time.Minute}},
-		"shortest time":    {1, RelayRules{TimePerCircuit: time.Second}, relaymesh.Limits{Duration: 10 * time.Second}},
-		"bytes": {1, RelayRules{BytesPerCircuit: 1 << 20, BytesPerSecondPerCircuit: 100_000},
-			relaymesh.Limits{Bytes: 1 << 20, BytesPerSecond: 100_000}},
+		"time":             {1, 10 * time.Minute, RelayRules{TimePerCircuit: 2 * time.Minute}, relaymesh.Limits{Duration: 2 * time.Minute}},
+		"time, two relays": {2, 5 * time.Minute, RelayRules{TimePerCircuit: 2 * time.Minute}, relaymesh.Limits{Duration: 2 * time.Minute}},
+		"shortest time":    {1, 2 * time.Minute, RelayRules{TimePerCircuit: time.Second}, relaymesh.Limits{Duration: 10 * time.Second}},
+		"bytes": {1, 4 * time.Minute, RelayRules{BytesPerCircuit: 256 << 10, BytesPerSecondPerCircuit: 100_000},
+			relaymesh.Limits{Bytes: 256 << 10, BytesPerSecond: 100_000}},
 	} {
 		t.Run(name, func(t *testing.T) {
 			inWorld(t, func(t *testing.T, w *world) {
@@ -68,7 +75,7 @@ func TestCircuitsAreReplacedBeforeTheyReachALimit(t *testing.T) {
 				a.join(b.ID().String())
 				time.Sleep(3 * time.Second)
 				info, _ := a.PathTo(b.ID())
-				gap := w.countBoth(a, b, 10*time.Minute)
+				gap := w.countBoth(a, b, c.lasts)
 				granted := uint64(0)
 				for _, r := range rs {
 					s := r.RelayStats().Relay
@@ -82,7 +89,7 @@ func TestCircuitsAreReplacedBeforeTheyReachALimit(t *testing.T) {
 					t.Errorf("the longest gap was %v: a circuit was closed while something was on its way", gap)
 				}
 				if granted < 5 {
-					t.Errorf("%d circuits in ten minutes: the limit does not bite", granted)
+					t.Errorf("%d circuits in %v: the limit does not bite", granted, c.lasts)
 				}
 			})
 		})
