@@ -1,11 +1,15 @@
 package api
 
 import (
+	"bytes"
+	"context"
+	"errors"
 	"fmt"
 	"sync"
 	"testing"
 	"time"
 
+	"github.com/2xppg/xppg/kcptransport"
 	"github.com/2xppg/xppg/relaymesh"
 )
 
@@ -125,4 +129,58 @@ func TestReservationsShowLimitsThatChange(t *testing.T) {
 			t.Errorf("reservations %+v, want %+v", r, want)
 		}
 	})
+}
+
+// heldBy returns a circuit that a relay has set up, and perhaps has asked to be left.
+func heldBy(t *testing.T, relay, target kcptransport.PeerID, moving bool) heldCircuit {
+	t.Helper()
+	s := &saidStream{}
+	s.said.Write([]byte{0, 1 + 4 + 24 + 1 + 32, 0x12, 0, 0, 0, 7}) // granted, label 7, no limits, by way of the relay
+	s.said.Write(append(append(make([]byte, 24), 1), relay[:]...))
+	if moving {
+		s.said.Write([]byte{0, 1, 0x13})
+	}
+	wire, err := relaymesh.OpenCircuit(t.Context(), relaymesh.OpenerFunc(func(context.Context, string) (relaymesh.Stream, error) { return s, nil }), target, 5)
+	if err != nil {
+		t.Fatal(err)
+	}
+	_ = wire.Wait() // reads all that was said
+	return heldCircuit{wire: wire}
+}
+
+// saidStream is a stream on which the other side has said all it will.
+type saidStream struct {
+	relaymesh.Stream
+	said bytes.Buffer
+}
+
+func (s *saidStream) Read(b []byte) (int, error)  { return s.said.Read(b) }
+func (s *saidStream) Write(b []byte) (int, error) { return len(b), nil }
+func (s *saidStream) SetDeadline(time.Time) error { return nil }
+func (s *saidStream) Close() error                { return nil }
+
+// A circuit that is to be left may have a successor by the same relay; a relay that has each of them left at once does not get more.
+func TestCircuitsOfARelayThatHasThemLeft(t *testing.T) {
+	relay, other, target := testIdentity(1).ID(), testIdentity(2).ID(), testIdentity(3).ID()
+	stays, moves, elsewhere := heldBy(t, relay, target, false), heldBy(t, relay, target, true), heldBy(t, other, target, false)
+	for name, c := range map[string]struct {
+		held []heldCircuit
+		want error
+	}{
+		"none":                     {nil, nil},
+		"one that stays":           {[]heldCircuit{stays}, errSameRelay},
+		"one elsewhere":            {[]heldCircuit{elsewhere}, nil},
+		"one that is to be left":   {[]heldCircuit{moves, elsewhere}, nil},
+		"that and its successor":   {[]heldCircuit{moves, stays}, errSameRelay},
+		"both of them are to be":   {[]heldCircuit{moves, moves}, errSameRelay},
+		"several are to be, later": {[]heldCircuit{moves, moves, elsewhere, moves}, errSameRelay},
+	} {
+		pg := &Playground{
+			circuits: map[kcptransport.PeerID][]heldCircuit{target: c.held}, relaying: map[[2]kcptransport.PeerID]bool{},
+			barren: map[[2]kcptransport.PeerID]time.Time{},
+		}
+		if err := pg.claimRelay(target, relay); !errors.Is(err, c.want) {
+			t.Errorf("%s: %v, want %v", name, err, c.want)
+		}
+	}
 }
