@@ -87,7 +87,7 @@ func (f *flow) most() int {
 
 // slot returns how long a packet takes at the narrowest limit from here up; 0 where there is none.
 func (f *flow) slot() (d time.Duration) {
-	for at := f; at != nil; at = at.parent {
+	for at := f; at != nil; at = at.above {
 		if at.bucket.rate > 0 {
 			d = max(d, time.Duration(maxTransit/at.bucket.rate*float64(time.Second)))
 		}
