@@ -131,10 +131,10 @@ func (p *peer) connect(ctx context.Context, wg *sync.WaitGroup) {
 }
 
 // firstPunch punches at the time when the other side does, which is now. If nothing comes of it, the link lives on by way of
-// relays, or ends.
+// relays, or ends; one that has just lost its circuit is looked after by others.
 func (p *peer) firstPunch(ctx context.Context) {
 	err := p.pg.punch(ctx, p.link, 0)
-	if err == nil || p.relayed() {
+	if err == nil || p.relayed() || p.isReady() {
 		return
 	}
 	p.pg.note(p.id, err)

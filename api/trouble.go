@@ -148,7 +148,7 @@ func (p *peer) mend() {
 	if !p.mending.CompareAndSwap(false, true) {
 		return
 	}
-	mends := p.mends.Add(1)
+	mends, start := p.mends.Add(1), time.Now()
 	p.link.Quiet(mendTimeout) // the puncher knows better what to send when
 	err := p.pg.punch(p.ctx, p.link, mendTimeout)
 	p.mending.Store(false)
@@ -157,7 +157,7 @@ func (p *peer) mend() {
 		p.mendsFailed.Store(0)
 		return
 	}
-	if p.relayed() { // there is time: see keepPaths
+	if since := p.since.Load(); p.relayed() || (since != nil && since.After(start)) { // there is time, or was and will be: see keepPaths
 		p.mendsFailed.Store(0)
 		return
 	}

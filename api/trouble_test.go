@@ -2,10 +2,13 @@ package api
 
 import (
 	"fmt"
+	"math/rand/v2"
 	"net/netip"
+	"slices"
 	"testing"
 	"time"
 
+	"github.com/2xppg/xppg/kcptransport"
 	"github.com/2xppg/xppg/netsim"
 )
 
@@ -96,4 +99,46 @@ func TestMendGivesUp(t *testing.T) {
 		}
 		w.eventually("b knows that a is gone", time.Minute, func() bool { return len(b.Peers()) == 1 })
 	})
+}
+
+// A link whose only circuits end again and again stays, also when it has none at the moment when hole punching is given up: its
+// streams go on by the next one.
+func TestOnlyCircuitsEnd(t *testing.T) {
+	for seed := range uint64(4) {
+		inWorld(t, func(t *testing.T, w *world) {
+			w.link.Rate = 50_000_000
+			a, b, _ := w.relayed("symmetric", "symmetric", 1)
+			if err := talk(t.Context(), a, b); err != nil {
+				t.Fatal(err)
+			}
+			links := [2]*kcptransport.Link{a.ep.Link(b.ID()), b.ep.Link(a.ID())}
+			path, content := writeFile(t, 8<<20)
+			shared, err := a.Share(t.Context(), path)
+			if err != nil {
+				t.Fatal(err)
+			}
+			dir, done := t.TempDir(), make(chan error, 1)
+			go func() {
+				_, err := b.Fetch(w.ctx(5*time.Minute), shared.Ticket.String(), dir, FetchOptions{})
+				done <- err
+			}()
+			random := rand.New(rand.NewPCG(seed, 1))
+			for range 400 {
+				time.Sleep(time.Duration(random.IntN(100)) * time.Millisecond)
+				a.mu.Lock()
+				circuits := slices.Clone(a.circuits[b.ID()])
+				a.mu.Unlock()
+				for _, c := range circuits {
+					c.wire.Close()
+				}
+				if now := [2]*kcptransport.Link{a.ep.Link(b.ID()), b.ep.Link(a.ID())}; now != links {
+					t.Fatalf("the links %v were replaced by %v: %v, %v", links, now, links[0].Err(), links[1].Err())
+				}
+			}
+			if err := <-done; err != nil {
+				t.Error(err)
+			}
+			wantFile(t, dir, content)
+		})
+	}
 }
