@@ -174,8 +174,8 @@ func TestSoak(t *testing.T) {
 				next = now.Add(*soakTime / 16)
 				heap, n := memoryAndRoutines()
 				heaps, routines = append(heaps, heap), append(routines, n)
-				t.Logf("%v: heap %d KiB, %d goroutines, %d links, %d circuits; %d pairs asked, the slowest took %v",
-					now.Sub(epoch), heap, n, s.links(), s.circuits(), s.asked, s.worst)
+				t.Logf("%v: heap %d KiB, %d goroutines, %d links, %d circuits, %d packets sent; %d pairs asked, the slowest took %v",
+					now.Sub(epoch), heap, n, s.links(), s.circuits(), s.net.Stats().Sent, s.asked, s.worst)
 			}
 		}
 		s.checkAll("at the end")
