@@ -179,8 +179,7 @@ func (pg *Playground) keepOffered(c heldCircuit) bool {
 	same, alleged := 0, 0
 	oldest := heldCircuit{since: c.since.Add(-allegedGrace)}
 	for _, o := range pg.circuits[c.wire.Peer] {
-		by := o.offered && o.wire.Via[0] == c.wire.Via[0]
-		if by {
+		if o.offered && slices.Equal(vouched(o.wire.Via), vouched(c.wire.Via)) {
 			same++
 		}
 		if !o.alleged() {
@@ -200,6 +199,10 @@ func (pg *Playground) keepOffered(c heldCircuit) bool {
 	pg.keep(c)
 	return true
 }
+
+// vouched returns the relay that offered a circuit and who asked it: the rest of the way, and who asked first, is the word of that one,
+// who is not to use up what others have by the same relay.
+func vouched(via []kcptransport.PeerID) []kcptransport.PeerID { return via[:min(len(via), 2)] }
 
 // hold keeps a circuit until it ends by itself, ctx ends, it turns out that it does not lead to the peer, or there has been no
 // link to the peer for half a minute.

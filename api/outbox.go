@@ -92,6 +92,18 @@ func newOutgoing(e envelope) *outgoing {
 	return &outgoing{env: &e, cost: int64(min(len(e.Payload)+messageCost, outboxBytes)), answer: make(chan answer, 1)}
 }
 
+// holdsRoom reports whether a message counts as in line until it is answered: nobody need wait for what was posted, so that a peer which
+// reads and never acknowledges could have us keep any number. Who asks waits.
+func (g *outgoing) holdsRoom() bool { return g.answer != nil && g.env.Type != typeRequest }
+
+// answered forgets a message that was written. The caller has the lock.
+func (o *outbox) answered(g *outgoing) {
+	delete(o.waiting, g.env.Seq)
+	if g.holdsRoom() {
+		o.room.Release(g.cost)
+	}
+}
+
 func (o *outbox) push(g *outgoing) error {
 	o.mu.Lock()
 	defer o.mu.Unlock()
@@ -114,7 +126,9 @@ func (o *outbox) push(g *outgoing) error {
 func (o *outbox) forget(g *outgoing) {
 	o.mu.Lock()
 	defer o.mu.Unlock()
-	delete(o.waiting, g.env.Seq)
+	if o.waiting[g.env.Seq] == g {
+		o.answered(g)
+	}
 	for i, q := range o.queue {
 		if q == g {
 			o.queue = append(o.queue[:i], o.queue[i+1:]...)
@@ -181,8 +195,11 @@ func (o *outbox) writeQueued(w io.Writer) error {
 			o.waiting[g.env.Seq] = g
 		}
 		o.mu.Unlock()
+		held := g.holdsRoom()
 		err := writeFrame(w, g.env)
-		o.room.Release(g.cost)
+		if !held {
+			o.room.Release(g.cost)
+		}
 		if err != nil {
 			return err
 		}
@@ -208,7 +225,7 @@ func (o *outbox) readAnswers(r io.Reader) error {
 			g = nil
 		}
 		if g != nil {
-			delete(o.waiting, e.Seq)
+			o.answered(g)
 		}
 		o.mu.Unlock()
 		if g != nil {
@@ -232,6 +249,7 @@ func (o *outbox) fail(err error) {
 		}
 	}
 	for _, g := range o.waiting {
+		o.answered(g)
 		g.answer <- answer{err: o.err}
 	}
 	o.queue, o.waiting = nil, map[uint64]*outgoing{}

@@ -16,6 +16,7 @@ const (
 	punchRetry       = time.Minute // after a peer was found by way of relays only, doubled each time
 	punchRetryMost   = 10 * time.Minute
 	moveRetry        = 250 * time.Millisecond // after one could not be set up in place of one that has to be left
+	moveRefrain      = 10 * time.Second       // in which a relay is not asked after it had us leave a circuit for no reason that we know
 	moveGrace        = time.Second            // that a circuit which is about to end stays beside the one that replaces it
 	surplusGrace     = 30 * time.Second       // that there are more circuits than are wanted: both sides ask for some at the beginning
 	punchTimeout     = 10 * time.Second       // of telling each other candidates by way of a relay
@@ -43,6 +44,7 @@ func (p *peer) keepPaths(ctx context.Context) {
 		staying, moving := p.circuits()
 		if len(moving) > leaving { // however long none was to be had beside them: now there is none to lose
 			circuits = retry{at: now}
+			p.moveAt = time.Time{} // the last of them gets all of its grace
 		}
 		leaving = len(moving)
 		want := p.wantCircuits(info, ok)
@@ -63,7 +65,7 @@ func (p *peer) keepPaths(ctx context.Context) {
 			}
 			next = soonest(next, circuits.wait())
 		}
-		next = soonest(next, p.leaveMoving(ok && info.Path.Direct(), now))
+		next = soonest(next, p.leaveMoving(now))
 		next = soonest(next, p.leaveSurplus(staying, info.Path, want, now))
 		if len(p.pg.circuitsTo(p.id)) > want { // those that are a relay's word only may turn out to be true without a sign
 			next = soonest(next, surplusGrace)
@@ -99,11 +101,13 @@ func (p *peer) circuits() (staying, moving []heldCircuit) {
 	return staying, moving
 }
 
-// leaveMoving closes the circuits of which a relay is about to end, once there has been something else to go on with for a
+// leaveMoving closes the circuits of which a relay is about to end, once the link has gone on with something else for a
 // moment. It returns how long to wait until then; 0: until something changes.
-func (p *peer) leaveMoving(direct bool, now time.Time) time.Duration {
+func (p *peer) leaveMoving(now time.Time) time.Duration {
 	staying, moving := p.circuits()
-	if len(moving) == 0 || len(staying) == 0 && !direct {
+	info, ok := p.link.Path()
+	inUse := func(c heldCircuit) bool { return c.path.Label() == info.Path.Circuit }
+	if direct := ok && info.Path.Direct(); len(moving) == 0 || !direct && (len(staying) == 0 || slices.ContainsFunc(moving, inUse)) {
 		p.moveAt = time.Time{}
 		return 0
 	}
@@ -111,6 +115,9 @@ func (p *peer) leaveMoving(direct bool, now time.Time) time.Duration {
 		return wait
 	}
 	for _, c := range moving {
+		if l := c.wire.Limits; !c.offered && len(c.wire.Via) == 1 && l.Bytes == 0 && (l.Duration == 0 || now.Sub(c.since) < l.Duration/2) {
+			p.pg.noteBarren(p.id, c.wire.Via[0], moveRefrain) // it drains, and takes no more, or says so for no reason
+		}
 		c.wire.Close()
 	}
 	return 0

@@ -559,7 +559,9 @@ func (k *linkLoop) frame(now time.Time, f frame, path Path, size int, out *outBa
 	case frameMarked:
 		if f.count != k.marks {
 			k.marks = f.count
-			k.mux.marked(now)
+			if inUse, ok := k.paths.current(); ok && !inUse.Direct() { // else they were sent before the path changed
+				k.mux.marked(now)
+			}
 		}
 	case frameDoubt:
 		k.paths.notHeard(now)

@@ -58,7 +58,9 @@ func (t *pathTable) closed(now time.Time, p Path) {
 	t.paths = slices.DeleteFunc(t.paths, func(other *pathEntry) bool { return other == e })
 	t.dirty = true
 	if e == t.inUse {
-		t.heardAt = now // the peer has from now on time to be found otherwise
+		if e.counts.PacketsReceived > 0 { // else that it led there was the relays' word
+			t.heardAt = now // the peer has from now on time to be found otherwise
+		}
 		t.lose(now)
 	}
 }

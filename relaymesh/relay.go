@@ -188,7 +188,7 @@ func (r *Relay) begin(from kcptransport.PeerID, net netip.Prefix, a ask) error {
 		return refusal(AskedCircuit, a.target, code)
 	}
 	if a.last() {
-		if code := r.reserved.reach(a.origin(), net, a.target, r.quota.perPeer); code != 0 {
+		if code := r.reserved.reach(a.origin(), from, net, a.target, r.quota.perPeer); code != 0 {
 			r.quota.end(from, net)
 			return refusal(AskedCircuit, a.target, code)
 		}
@@ -205,7 +205,7 @@ func (r *Relay) end(from kcptransport.PeerID, net netip.Prefix, a ask) {
 	}
 	r.quota.end(from, net)
 	if a.last() {
-		r.reserved.leave(a.origin(), net, a.target)
+		r.reserved.leave(a.origin(), from, net, a.target)
 	}
 }
 

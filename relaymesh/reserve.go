@@ -22,16 +22,16 @@ const (
 
 // What of the circuits to one target may be those of one side, so that nobody keeps all others from reaching it by this relay. A peer
 // has one to another by way of a relay, and for a moment those that it has just left: 16 are plenty. Where there are few in all, one has
-// half of them. Who asked first is the word of the relays before us, and keys cost nothing, so that the network counts as well of which
-// we are asked: many peers of one customer, or a relay, may have half.
+// half of them. Who asked first is the word of who asks us, for whom it counts only, and keys cost nothing, so that the network counts as well
+// of which we are asked: many peers of one customer, or a relay, may have half.
 const (
 	circuitsToOne    = 16
 	unaskedToOne     = circuitsUnasked / 2
 	netCircuitsToOne = circuitsPerPeer / 2
 )
 
-// asker is a peer or a network that has circuits to a target.
-type asker[T kcptransport.PeerID | netip.Prefix] struct {
+// asker is a network, a peer that asks us, or one for whom another asks us, and who that is, that has circuits to a target.
+type asker[T netip.Prefix | kcptransport.PeerID | [2]kcptransport.PeerID] struct {
 	by     T
 	target kcptransport.PeerID
 }
@@ -43,7 +43,8 @@ type reserved struct {
 	networks         map[netip.Prefix]int
 	total            int
 	targets          map[kcptransport.PeerID]int // circuits to each
-	origins          map[asker[kcptransport.PeerID]]int
+	origins          map[asker[[2]kcptransport.PeerID]]int
+	askers           map[asker[kcptransport.PeerID]]int
 	askingNets       map[asker[netip.Prefix]]int
 }
 
@@ -51,7 +52,7 @@ func newReserved(most int) *reserved {
 	return &reserved{
 		most: limitOr(most, maxReservations), perNetwork: netReservations,
 		peers: map[kcptransport.PeerID]int{}, networks: map[netip.Prefix]int{}, targets: map[kcptransport.PeerID]int{},
-		origins: map[asker[kcptransport.PeerID]]int{}, askingNets: map[asker[netip.Prefix]]int{},
+		origins: map[asker[[2]kcptransport.PeerID]]int{}, askers: map[asker[kcptransport.PeerID]]int{}, askingNets: map[asker[netip.Prefix]]int{},
 	}
 }
 
@@ -71,28 +72,31 @@ func (r *reserved) end(peer kcptransport.PeerID, net netip.Prefix) {
 	decrease(r.networks, net)
 }
 
-// reach counts a circuit that ends at a target, for who asked first and the network of the one who asks us. After 0 the caller calls
-// leave when it is over.
-func (r *reserved) reach(origin kcptransport.PeerID, net netip.Prefix, target kcptransport.PeerID, most int) RefuseCode {
-	from, fromNet, each := asker[kcptransport.PeerID]{origin, target}, asker[netip.Prefix]{net, target}, circuitsToOne
+// reach counts a circuit that ends at a target, for who asked first as by, who asks us, says, and for the network of by. After 0 the caller
+// calls leave when it is over.
+func (r *reserved) reach(origin, by kcptransport.PeerID, net netip.Prefix, target kcptransport.PeerID, most int) RefuseCode {
+	from, fromBy, fromNet := asker[[2]kcptransport.PeerID]{[2]kcptransport.PeerID{origin, by}, target}, asker[kcptransport.PeerID]{by, target}, asker[netip.Prefix]{net, target}
+	each, eachBy := circuitsToOne, netCircuitsToOne
 	if r.peers[target] == 0 {
 		if r.targets[target] >= circuitsUnasked {
 			return RefusedUnreserved
 		}
-		each = unaskedToOne
+		each, eachBy = unaskedToOne, unaskedToOne
 	}
-	if r.targets[target] >= most || r.origins[from] >= each || r.askingNets[fromNet] >= netCircuitsToOne {
+	if r.targets[target] >= most || r.origins[from] >= each || r.askers[fromBy] >= eachBy || r.askingNets[fromNet] >= netCircuitsToOne {
 		return RefusedBusy
 	}
 	r.targets[target]++
 	r.origins[from]++
+	r.askers[fromBy]++
 	r.askingNets[fromNet]++
 	return 0
 }
 
-func (r *reserved) leave(origin kcptransport.PeerID, net netip.Prefix, target kcptransport.PeerID) {
+func (r *reserved) leave(origin, by kcptransport.PeerID, net netip.Prefix, target kcptransport.PeerID) {
 	decrease(r.targets, target)
-	decrease(r.origins, asker[kcptransport.PeerID]{origin, target})
+	decrease(r.origins, asker[[2]kcptransport.PeerID]{[2]kcptransport.PeerID{origin, by}, target})
+	decrease(r.askers, asker[kcptransport.PeerID]{by, target})
 	decrease(r.askingNets, asker[netip.Prefix]{net, target})
 }
 

@@ -156,7 +156,7 @@ func TestNobodyHasAllCircuitsToATarget(t *testing.T) {
 				a.Close()
 			}
 			synctest.Wait()
-			if r := relay.reserved; len(r.targets)+len(r.origins)+len(r.askingNets) != 0 {
+			if r := relay.reserved; len(r.targets)+len(r.origins)+len(r.askers)+len(r.askingNets) != 0 {
 				t.Errorf("left: %+v", r)
 			}
 			c.reserve(2)
@@ -168,20 +168,38 @@ func TestNobodyHasAllCircuitsToATarget(t *testing.T) {
 
 // Many keys of one network, and a relay that tells as many, do not have all either.
 func TestNoNetworkHasAllCircuitsToATarget(t *testing.T) {
-	r, target := newReserved(0), kcptransport.PeerID{1}
+	r, target, by := newReserved(0), kcptransport.PeerID{1}, kcptransport.PeerID{9}
 	home, other := netip.MustParsePrefix("192.0.2.0/24"), netip.MustParsePrefix("2001:db8::/48")
 	r.begin(target, other)
 	n := 0
-	for r.reach(kcptransport.PeerID{2, byte(n)}, home, target, circuitsPerPeer) == 0 {
+	for r.reach(kcptransport.PeerID{2, byte(n)}, by, home, target, circuitsPerPeer) == 0 {
 		n++
 	}
 	if n != netCircuitsToOne || n >= circuitsPerPeer {
 		t.Errorf("one network has %d circuits", n)
 	}
-	if code := r.reach(kcptransport.PeerID{3}, other, target, circuitsPerPeer); code != 0 {
+	if code := r.reach(kcptransport.PeerID{3}, kcptransport.PeerID{8}, other, target, circuitsPerPeer); code != 0 {
 		t.Errorf("another network is refused: %d", code)
 	}
-	if code := r.reach(kcptransport.PeerID{2}, home, kcptransport.PeerID{4}, circuitsPerPeer); code != 0 {
+	if code := r.reach(kcptransport.PeerID{2}, by, home, kcptransport.PeerID{4}, circuitsPerPeer); code != 0 {
 		t.Errorf("another target is refused: %d", code)
+	}
+}
+
+// Who claims to ask for others uses up nothing of theirs, with a reservation and without.
+func TestClaimedAskers(t *testing.T) {
+	for _, reserved := range []bool{false, true} {
+		r, target := newReserved(0), kcptransport.PeerID{1}
+		home, other := netip.MustParsePrefix("192.0.2.0/24"), netip.MustParsePrefix("198.51.100.0/24")
+		if reserved {
+			r.begin(target, other)
+		}
+		for n := range circuitsPerPeer {
+			victim, hostile := kcptransport.PeerID{2, byte(n % 32)}, kcptransport.PeerID{3}
+			r.reach(victim, hostile, home, target, circuitsPerPeer)
+		}
+		if code := r.reach(kcptransport.PeerID{2}, kcptransport.PeerID{2}, other, target, circuitsPerPeer); code != 0 {
+			t.Errorf("reserved: %v; who was claimed is refused: %d", reserved, code)
+		}
 	}
 }
