@@ -36,6 +36,7 @@ type Network struct {
 	streams   appointments
 	wakeups   wakeups
 	free      *packet
+	pooled    int     // packets in free
 	ready     []*Conn // that got packets in this turn
 	partition map[[2]*Host]bool
 	wires     []wire

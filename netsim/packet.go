@@ -14,6 +14,7 @@ const (
 const (
 	maxDatagram = 65507
 	bufferSize  = 2048 // of a pooled packet; larger ones grow theirs
+	maxPooled   = 1 << 14
 	defaultTTL  = 64
 	maxTTL      = 255
 )
@@ -55,6 +56,7 @@ func (n *Network) newPacket(data []byte) *packet {
 		p = &packet{data: make([]byte, 0, bufferSize)}
 	} else {
 		n.free = p.next
+		n.pooled--
 		p.next = nil
 	}
 	p.data = append(p.data[:0], data...)
@@ -62,8 +64,12 @@ func (n *Network) newPacket(data []byte) *packet {
 	return p
 }
 
-// recycle gives a packet back to the pool. n.mu is held.
+// recycle gives a packet back to the pool, which does not keep all of a moment with very many. n.mu is held.
 func (n *Network) recycle(p *packet) {
+	if n.pooled == maxPooled {
+		return
+	}
+	n.pooled++
 	*p = packet{data: p.data[:0], next: n.free}
 	n.free = p
 }

@@ -32,6 +32,18 @@ func TestPacketQueue(t *testing.T) {
 	if pooled != 5 {
 		t.Errorf("%d packets in the pool, 5 were in use at a time", pooled)
 	}
+	for range 2 * maxPooled {
+		q.push(n.newPacket(nil))
+	}
+	for !q.empty() {
+		n.recycle(q.pop())
+	}
+	for pooled = 0; n.free != nil; pooled++ {
+		n.newPacket(nil)
+	}
+	if pooled != maxPooled || n.pooled != 0 {
+		t.Errorf("%d packets in the pool, %d at most, and %d when it is empty", pooled, maxPooled, n.pooled)
+	}
 }
 
 func TestPacketSize(t *testing.T) {
