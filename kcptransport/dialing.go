@@ -182,6 +182,21 @@ func (d *dial) useSignal(now time.Time, s Signal) {
 	d.signal, d.signalNext, d.signalTries, d.failAt = s, now, 0, time.Time{}
 }
 
+// sendSignals sends b by the introducers of all who wait, of which the last one may not have been reached yet, or by what a link gave for
+// its new keys. What fails is lost, as any packet may be.
+func (d *dial) sendSignals(b []byte) {
+	sent := false
+	for _, r := range d.requests {
+		if r.dial.Signal != nil {
+			_ = r.dial.Signal.Send(b)
+			sent = true
+		}
+	}
+	if !sent {
+		_ = d.signal.Send(b)
+	}
+}
+
 // newDial begins a handshake. rekeys is the link that it is for, nil when there is none yet.
 func (h *handshaker) newDial(now time.Time, peer PeerID, rekeys *Link) (*dial, error) {
 	index, err := h.newIndex()
@@ -259,7 +274,7 @@ func (h *handshaker) stepDials(now time.Time) {
 		}
 		if d.signal != nil && !now.Before(d.signalNext) {
 			d.signalSentAt = now
-			_ = d.signal.Send(d.initiator.first()) // lost, as any packet may be
+			d.sendSignals(d.initiator.first())
 			d.signalNext = now.Add(min(4*dialRetry<<min(d.signalTries, 8), maxDialRetry))
 			d.signalTries++
 		}

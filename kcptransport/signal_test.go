@@ -1,10 +1,12 @@
 package kcptransport
 
 import (
+	"context"
 	"errors"
 	"net/netip"
 	"slices"
 	"testing"
+	"testing/synctest"
 	"time"
 )
 
@@ -187,6 +189,38 @@ func TestSignalNonsense(t *testing.T) {
 		}
 		a.wantNoLink(time.Second)
 	})
+}
+
+// Of two calls for the same peer each has an introducer of its own. That the one of the later call leads nowhere does no harm.
+func TestDialsWithSignals(t *testing.T) {
+	for _, loses := range []int{0, 1} { // which of the two
+		inWorld(t, 40*time.Millisecond, func(w *world) {
+			a, b := w.node(1), w.node(2)
+			ctx, cancel := context.WithTimeout(w.ctx, 10*time.Second)
+			defer cancel()
+			results := make(chan error, 2)
+			for i := range 2 {
+				c := w.couriers(a, b, 50*time.Millisecond)
+				if i == loses {
+					c.lose = 1000
+				}
+				go func() {
+					_, err := a.Dial(ctx, Dial{Peer: b.ID(), Signal: c})
+					results <- err
+				}()
+				synctest.Wait()
+			}
+			start := time.Now()
+			for range 2 {
+				if err := <-results; err != nil {
+					w.Error(err)
+				}
+			}
+			if took := time.Since(start); took > 150*time.Millisecond {
+				w.Errorf("the link took %v", took)
+			}
+		})
+	}
 }
 
 // A Dial that was to help a link whose path fails is answered whatever becomes of the link meanwhile.
