@@ -4,7 +4,6 @@ import (
 	"fmt"
 	"math/rand/v2"
 	"net/netip"
-	"slices"
 	"testing"
 	"time"
 
@@ -125,10 +124,7 @@ func TestOnlyCircuitsEnd(t *testing.T) {
 			random := rand.New(rand.NewPCG(seed, 1))
 			for range 400 {
 				time.Sleep(time.Duration(random.IntN(100)) * time.Millisecond)
-				a.mu.Lock()
-				circuits := slices.Clone(a.circuits[b.ID()])
-				a.mu.Unlock()
-				for _, c := range circuits {
+				for _, c := range a.circuitsTo(b.ID()) {
 					c.wire.Close()
 				}
 				if now := [2]*kcptransport.Link{a.ep.Link(b.ID()), b.ep.Link(a.ID())}; now != links {
