@@ -50,9 +50,7 @@ func (pg *Playground) mesh() {
 			pg.announce(own, now, renewed)
 		}
 		next := pg.dialContacts(now, slots)
-		if renew := told.made.Add(recordRefresh); next.IsZero() || renew.Before(next) {
-			next = renew
-		}
+		next = sooner(next, told.made.Add(recordRefresh))
 		if look := now.Add(loadEvery); told.relay && look.Before(next) {
 			next = look
 		}
@@ -176,9 +174,7 @@ func (pg *Playground) dialContacts(now time.Time, slots chan struct{}) (next tim
 			continue
 		}
 		if due.After(now) {
-			if next.IsZero() || due.Before(next) {
-				next = due
-			}
+			next = sooner(next, due)
 			continue
 		}
 		select {

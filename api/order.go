@@ -70,9 +70,7 @@ func (b *broadcastOrder) expire(now time.Time) (ready []*envelope, next time.Tim
 				st.due = now.Add(holdFor)
 			}
 		}
-		if !st.due.IsZero() && (next.IsZero() || st.due.Before(next)) {
-			next = st.due
-		}
+		next = sooner(next, st.due)
 	}
 	return ready, next
 }

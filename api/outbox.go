@@ -54,20 +54,19 @@ func newOutbox(peer kcptransport.PeerID, open func(ctx context.Context) (stream,
 // send queues e, waits until the peer took it in (or replied, to a request),
 // and returns its answer.
 func (o *outbox) send(ctx context.Context, e envelope) (*envelope, error) {
-	g, err := o.queueUp(ctx, e)
-	if err != nil {
+	g := newOutgoing(e)
+	if err := o.queueUp(ctx, g); err != nil {
 		return nil, err
 	}
 	return o.await(ctx, g)
 }
 
-// queueUp queues e as soon as there is room.
-func (o *outbox) queueUp(ctx context.Context, e envelope) (*outgoing, error) {
-	g := newOutgoing(e)
+// queueUp queues g as soon as there is room.
+func (o *outbox) queueUp(ctx context.Context, g *outgoing) error {
 	if err := o.room.Acquire(ctx, g.cost); err != nil {
-		return nil, fmt.Errorf("api: %s takes in no more messages: %w", o.peer.Short(), err)
+		return fmt.Errorf("api: %s takes in no more messages: %w", o.peer.Short(), err)
 	}
-	return g, o.push(g)
+	return o.push(g)
 }
 
 // await waits until the peer has answered.

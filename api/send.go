@@ -147,10 +147,12 @@ func postAll(ctx context.Context, peers []*peer, e envelope) (sent []posted, err
 	queued := make([]*outgoing, len(peers))
 	var full sync.WaitGroup
 	for i, p := range peers {
-		if g := newOutgoing(e); p.out.room.TryAcquire(g.cost) {
-			queued[i], errs[i] = g, p.out.push(g)
+		g := newOutgoing(e)
+		queued[i] = g
+		if p.out.room.TryAcquire(g.cost) {
+			errs[i] = p.out.push(g)
 		} else {
-			full.Go(func() { queued[i], errs[i] = p.out.queueUp(ctx, e) })
+			full.Go(func() { errs[i] = p.out.queueUp(ctx, g) })
 		}
 	}
 	full.Wait()

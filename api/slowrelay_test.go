@@ -61,32 +61,35 @@ type slowResult struct {
 }
 
 func slowStory(t *testing.T, rtt time.Duration, rate, pairs int, lasts time.Duration) (res slowResult) {
-	synctest.Test(t, func(t *testing.T) {
-		r := newLone(t, rtt, rate, pairs)
-		stop := make(chan struct{})
-		var wg sync.WaitGroup
-		own := delays{every: slowTick}
-		wg.Go(func() { own.run(r, 0, stop) })
-		time.Sleep(2 * time.Second)
-		res.idle = scenario.Quantile(own.lately(), 0.5)
-		fs := make([]flood, pairs)
-		for i := range fs {
-			wg.Go(func() { fs[i].run(r, i, stop) })
-		}
-		time.Sleep(slowWarm)
-		first, before := taken(fs), r.relays[0].RelayStats().Switch
-		own.lately()
-		time.Sleep(lasts)
-		now := r.relays[0].RelayStats().Switch
-		res.goodput = float64(taken(fs)-first) * 8 / lasts.Seconds() / float64(rate)
-		res.overflow, res.late = now.Overflow-before.Overflow, now.Late-before.Late
-		packets := float64(now.Packets - before.Packets)
-		res.drops = float64(res.overflow+res.late) / packets
-		res.marks = float64(now.Marked-before.Marked) / packets
-		res.took = own.lately()
-		close(stop)
-		wg.Wait()
-	})
+	synctest.Test(t, func(t *testing.T) { res = newLone(t, rtt, rate, pairs).floods(slowTick, rate, lasts) })
+	return res
+}
+
+// floods has each pair send all it can, while the first one sends a small message each tick, and tells what came of it. Goodput is part of rate.
+func (r *row) floods(tick time.Duration, rate int, lasts time.Duration) (res slowResult) {
+	stop := make(chan struct{})
+	var wg sync.WaitGroup
+	own := delays{every: tick}
+	wg.Go(func() { own.run(r, 0, stop) })
+	time.Sleep(2 * time.Second)
+	res.idle = scenario.Quantile(own.lately(), 0.5)
+	fs := make([]flood, len(r.pairs))
+	for i := range fs {
+		wg.Go(func() { fs[i].run(r, i, stop) })
+	}
+	time.Sleep(slowWarm)
+	first, before := taken(fs), r.relays[0].RelayStats().Switch
+	own.lately()
+	time.Sleep(lasts)
+	now := r.relays[0].RelayStats().Switch
+	res.goodput = float64(taken(fs)-first) * 8 / lasts.Seconds() / float64(rate)
+	res.overflow, res.late = now.Overflow-before.Overflow, now.Late-before.Late
+	packets := float64(now.Packets - before.Packets)
+	res.drops = float64(res.overflow+res.late) / packets
+	res.marks = float64(now.Marked-before.Marked) / packets
+	res.took = own.lately()
+	close(stop)
+	wg.Wait()
 	return res
 }
 

@@ -3,7 +3,6 @@ package api
 import (
 	"fmt"
 	"net/netip"
-	"sync"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -48,32 +47,7 @@ func newByTCP(t *testing.T, c tcpCase) *row {
 }
 
 func tcpStory(t *testing.T, c tcpCase, lasts time.Duration) (res slowResult) {
-	synctest.Test(t, func(t *testing.T) {
-		r := newByTCP(t, c)
-		stop := make(chan struct{})
-		var wg sync.WaitGroup
-		own := delays{every: rowTick}
-		wg.Go(func() { own.run(r, 0, stop) })
-		time.Sleep(2 * time.Second)
-		res.idle = scenario.Quantile(own.lately(), 0.5)
-		fs := make([]flood, c.pairs)
-		for i := range fs {
-			wg.Go(func() { fs[i].run(r, i, stop) })
-		}
-		time.Sleep(slowWarm)
-		first, before := taken(fs), r.relays[0].RelayStats().Switch
-		own.lately()
-		time.Sleep(lasts)
-		now := r.relays[0].RelayStats().Switch
-		res.goodput = float64(taken(fs)-first) * 8 / lasts.Seconds() / float64(c.mbits) / 1e6
-		res.overflow, res.late = now.Overflow-before.Overflow, now.Late-before.Late
-		packets := float64(now.Packets - before.Packets)
-		res.drops = float64(res.overflow+res.late) / packets
-		res.marks = float64(now.Marked-before.Marked) / packets
-		res.took = own.lately()
-		close(stop)
-		wg.Wait()
-	})
+	synctest.Test(t, func(t *testing.T) { res = newByTCP(t, c).floods(rowTick, c.mbits*1_000_000, lasts) })
 	return res
 }
 

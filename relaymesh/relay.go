@@ -223,7 +223,7 @@ func (r *Relay) connect(ctx context.Context, before Neighbor, a ask, asking Stre
 	if !r.admitsAll(t) {
 		return refusal(AskedCircuit, a.target, RefusedDenied)
 	}
-	limits := r.now()
+	limits := r.limitsNow()
 	conn, err := r.cfg.Switch.Connect(before, behind, limits)
 	if errors.Is(err, ErrFull) {
 		return refusal(AskedCircuit, a.target, RefusedBusy)

@@ -14,8 +14,8 @@ func (r *Relay) SetLimits(l Limits) {
 	r.limits = l
 }
 
-// now returns the limits of a circuit that is made now.
-func (r *Relay) now() Limits {
+// limitsNow returns the limits of a circuit that is made now.
+func (r *Relay) limitsNow() Limits {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	return r.limits

@@ -156,7 +156,7 @@ func (r *Relay) reserve(ctx context.Context, end context.CancelCauseFunc, from k
 		if err := setDeadline(ctx, reservationTime+reservationGrace, stream); err != nil {
 			return err
 		}
-		if _, err := stream.Write(reservedFrame(r.told(r.now()), reservationTime)); err != nil {
+		if _, err := stream.Write(reservedFrame(r.told(r.limitsNow()), reservationTime)); err != nil {
 			return err
 		}
 	}
