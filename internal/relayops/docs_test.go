@@ -57,9 +57,29 @@ var (
 	metricName = regexp.MustCompile(`\b(?:xppg|go|process)_[a-z0-9_]+`)
 	selector   = regexp.MustCompile(`\b((?:xppg|go|process)_[a-z0-9_]+)\{([^}]*)\}`)
 	matcher    = regexp.MustCompile(`([a-z_]+)=~?"([^"]*)"`)
+	grouping   = regexp.MustCompile(`\b(?:by|without|on|ignoring|group_left|group_right) ?\(([^)]*)\)`)
+	legend     = regexp.MustCompile(`\{\{ ?([a-z_]+) ?\}\}`)
 )
 
-// checkExpr checks that an expression names only metrics, and values of labels, that there are.
+// checkLabel checks that all metrics in an expression have a label, of ours or one that Prometheus adds.
+func checkLabel(t *testing.T, expr, label string, known map[string]map[string]bool) {
+	t.Helper()
+	if label == "instance" || label == "job" {
+		return
+	}
+	for _, name := range metricName.FindAllString(expr, -1) {
+		has := false
+		for l := range known[name] {
+			has = has || strings.HasPrefix(l, label+"=")
+		}
+		if !has {
+			t.Errorf("%s has no label %s: %q", name, label, expr)
+		}
+	}
+}
+
+// checkExpr checks that an expression names only metrics, and labels and their values, that there are. Whether Prometheus takes
+// it is tested in test/promql.
 func checkExpr(t *testing.T, expr string, known map[string]map[string]bool) {
 	t.Helper()
 	if !metricName.MatchString(expr) && !strings.HasPrefix(expr, "up{") {
@@ -82,6 +102,11 @@ func checkExpr(t *testing.T, expr string, known map[string]map[string]bool) {
 			}
 		}
 	}
+	for _, g := range grouping.FindAllStringSubmatch(expr, -1) {
+		for _, l := range strings.Split(g[1], ",") {
+			checkLabel(t, expr, strings.TrimSpace(l), known)
+		}
+	}
 	for _, pair := range []string{"()", "{}", "[]"} {
 		if strings.Count(expr, pair[:1]) != strings.Count(expr, pair[1:]) {
 			t.Errorf("%s do not match in %q", pair, expr)
@@ -102,7 +127,7 @@ func TestDashboardShowsWhatThereIs(t *testing.T) {
 			ID      int
 			Title   string
 			GridPos struct{ X, Y, W, H int }
-			Targets []struct{ Expr string }
+			Targets []struct{ Expr, LegendFormat string }
 		}
 	}
 	if err := json.Unmarshal([]byte(readDoc(t, "grafana/xppg-relay.json")), &d); err != nil {
@@ -116,6 +141,9 @@ func TestDashboardShowsWhatThereIs(t *testing.T) {
 		ids[p.ID] = true
 		for _, target := range p.Targets {
 			checkExpr(t, target.Expr, metrics)
+			for _, l := range legend.FindAllStringSubmatch(target.LegendFormat, -1) {
+				checkLabel(t, target.Expr, l[1], metrics)
+			}
 			shown += target.Expr + " "
 		}
 	}
