@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"github.com/2xppg/xppg/netsim"
+	"github.com/2xppg/xppg/relaymesh/carrier"
 )
 
 // listens has a node take connections, too.
@@ -113,6 +114,30 @@ func TestUDPBlockedForAWhile(t *testing.T) {
 		defer b.mu.Unlock()
 		if !slices.Equal(b.got, want) {
 			t.Errorf("%d messages came of %d, or not in order", len(b.got), sent)
+		}
+	})
+}
+
+// What stands for a connection means something to the node alone that has it: nobody is told, also not where the handshake went by one.
+func TestConnectionsAreNotTold(t *testing.T) {
+	inWorld(t, func(t *testing.T, w *world) {
+		relay, a := w.public(relays, listens), w.blocked("udp-blocked")
+		ip := netip.MustParseAddrPort(relay.addr).Addr().String()
+		a.join("tcp://" + ip + ":7337")
+		for range 50 {
+			for _, n := range []*node{relay, a} {
+				for _, c := range n.candidates() {
+					if carrier.Is(c.Addr) {
+						t.Fatalf("%v is a candidate", c)
+					}
+				}
+				for _, p := range n.readyPeers() {
+					if at := p.link.ObservedAddr(); carrier.Is(at) {
+						t.Fatalf("a peer told that it sees the node at %v", at)
+					}
+				}
+			}
+			time.Sleep(10 * time.Millisecond)
 		}
 	})
 }

@@ -12,6 +12,7 @@ import (
 	"github.com/fxamacker/cbor/v2"
 
 	"github.com/2xppg/xppg/kcptransport"
+	"github.com/2xppg/xppg/relaymesh/carrier"
 )
 
 // Limits of a ticket, so that one that came from a stranger stays small.
@@ -166,10 +167,10 @@ func unpackContact(w wireContact) (Contact, error) {
 	return c, nil
 }
 
-// usableAddr says whether an address that a stranger named may be sent to.
+// usableAddr says whether an address that a stranger named may be sent to. Those of connections are our own.
 func usableAddr(a netip.AddrPort) bool {
 	return a.IsValid() && a.Port() != 0 && !a.Addr().IsUnspecified() && !a.Addr().IsMulticast() &&
-		a.Addr() != netip.AddrFrom4([4]byte{255, 255, 255, 255})
+		a.Addr() != netip.AddrFrom4([4]byte{255, 255, 255, 255}) && !carrier.Is(a)
 }
 
 var decMode = func() cbor.DecMode {

@@ -68,10 +68,11 @@ func (c Candidate) Compare(other Candidate) int {
 	return cmp.Or(cmp.Compare(other.Priority, c.Priority), c.Addr.Compare(other.Addr), cmp.Compare(c.Type, other.Type))
 }
 
-// Usable reports whether a packet can be sent to the candidate: a unicast address without zone, and a port.
-func (c Candidate) Usable() bool { return usableAddr(c.Addr) }
+// Usable reports whether a packet can be sent to the candidate: a unicast address without zone, and a port. One that stands for a
+// connection (see [Path.Carried]) means nothing, or another peer, to whoever is told of it.
+func (c Candidate) Usable() bool { return usableAddr(c.Addr) && !carried(c.Addr.Addr()) }
 
-// usableAddr is what may become the target of a packet because a peer said so.
+// usableAddr is where a packet can be sent.
 func usableAddr(a netip.AddrPort) bool {
 	ip := a.Addr()
 	return ip.IsValid() && !ip.Is4In6() && ip.Zone() == "" && a.Port() != 0 &&

@@ -40,6 +40,7 @@ func TestCandidateUsable(t *testing.T) {
 		"192.0.2.1:7": true, "[2001:db8::1]:7": true, "127.0.0.1:7": true, "[fe80::1]:7": true,
 		"192.0.2.1:0": false, "0.0.0.0:7": false, "[::]:7": false, "224.0.0.1:7": false, "[ff02::1]:7": false,
 		"255.255.255.255:7": false, "[::ffff:192.0.2.1]:7": false, "[fe80::1%eth0]:7": false,
+		"[100::1]:1": false, // stands for a connection, and only where that is: RFC 6666
 	} {
 		if got := (Candidate{Addr: netip.MustParseAddrPort(addr)}).Usable(); got != want {
 			t.Errorf("%s: usable %v, want %v", addr, got, want)

@@ -219,6 +219,9 @@ func (h *handshaker) newIndex() (uint32, error) {
 
 // hello makes what this side tells in a handshake.
 func (h *handshaker) hello(id linkID, observed netip.AddrPort) Hello {
+	if carried(observed.Addr()) {
+		observed = netip.AddrPort{} // that is not where the peer is
+	}
 	hello := Hello{LinkID: id.bytes(), Observed: observed}
 	if h.e.cfg.Candidates != nil {
 		hello.Candidates = h.e.cfg.Candidates()
