@@ -29,6 +29,7 @@
 //	0x00-0x03  STUN, handed to Config.OnSTUN
 //	0xC0 0xC1  handshake IK: the peer's key is known         type, version, index(es), Noise message
 //	0xC2-0xC4  handshake XX: only an address is known        the same
+//	0xC5 0xC7  proof of address: what asks for it, and a first message behind it
 //	0xC6       refusal of a handshake
 //	0xC8       data: receiver index (4), packet number (4), AEAD ciphertext of frames
 //	0xD0       relayed, 0xD1 with a mark: the label of a circuit (4), then a handshake or data packet

@@ -60,7 +60,14 @@
 //	               circuit to reach a limit of its bytes or time: it works for some seconds more, in which another one can be
 //	               set up, in the latter case by the same relay
 //	0x14  reserve  version (1); to get a reservation, and each time to renew it
-//	0x15  reserved limits, seconds that it lasts (4)
+//	0x15  reserved limits, seconds that it lasts (4): 10 or more
+//
+// A label is chosen by who gets the packets, and not 0; its highest bit is clear where the circuit ends, and set at relays. On a stream of
+// a circuit at most 16 KiB come in.
+//
+// The codes of refusals are 1 no link to the target, 2 too many at once, 3 too many in a short time, 4 the target took no stream, or no
+// circuit, 5 not understood, 6 bytes or time used up, 7 the node shuts down, 8 the operator does not admit who asks, or the target, 9 the target holds
+// no reservation and has all the circuits that it can have without. Others are of later versions.
 //
 // # Security
 //
