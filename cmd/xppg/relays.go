@@ -62,13 +62,15 @@ func (a *app) relaysCommand() *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   "relays",
 		Short: "List the relays that a room knows, with round trip, load and age",
-		Long: `List the relays that a room knows: the round trip to each, how much of what it can do
-it does and to how many peers it has links, as it says itself, and how old that is. Name nodes of the room with
---join: one that answers is enough. Exit code 1 means that no relay is known.
+		Long: `List the relays that a room knows: the round trip to each, how much of what it
+can do it does and to how many peers it has links, as it says itself, and how
+old that is. Name nodes of the room with --join: one that answers is enough.
+Exit code 1 means that no relay is known.
 
-A relay that is connected is asked for its load: which share of its bandwidth limit was in use during the last
-half minute, and of the circuits that it takes, in steps of 5 %. Of others the load is that of their records, in
-quarters. With --json:
+A relay that is connected is asked for its load: which share of its bandwidth
+limit was in use during the last half minute, and of the circuits that it takes,
+in steps of 5 %. Of others the load is that of their records, in quarters.
+With --json:
   load                    0 to 1, the highest of the shares; 1 when it drops packets
   bandwidth_load          share of limit_bytes_per_second in use; null: no limit, or not told
   circuits_load           share of limit_circuits in use; null: no limit, or not told

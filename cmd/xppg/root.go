@@ -53,7 +53,10 @@ func (a *app) rootCommand() *cobra.Command {
 		Long: `xppg connects two equal peers, one playground, without a server in the middle.
 
 Peers find their public addresses by STUN, meet through any peer both can
-reach, punch holes through their NATs and talk over encrypted links.`,
+reach, punch holes through their NATs and talk over encrypted links.
+
+A TARGET is a host:port, a ticket, the ID of a peer that those of --join know,
+or the URL of a peer that takes connections (tcp, ws, wss).`,
 		Example: `  xppg demo                                see it work, in a simulated network
   xppg node                                run a node others can join
   xppg chat lobby --join host:7337         talk
@@ -77,7 +80,7 @@ reach, punch holes through their NATs and talk over encrypted links.`,
 	f.StringVar(&a.appName, "app", "xppg", "name of the application; peers of others are refused")
 	f.StringVar(&a.listen, "listen", defaultListen, "UDP address to listen on; another port is taken when the default one is in use")
 	f.StringVar(&a.identity, "identity", "", "file with this node's key, made when missing (default: xppg/identity in the user's config folder)")
-	f.StringArrayVar(&a.join, "join", nil, "peer to join: host:port, ticket or peer ID (repeatable)")
+	f.StringArrayVar(&a.join, "join", nil, "peer to join: host:port, ticket, peer ID or URL (repeatable)")
 	f.StringArrayVar(&a.stun, "stun", nil, `STUN server as host:port (repeatable); "none" asks no server`)
 	f.StringVar(&a.mapping, "port-mapping", "auto", "ask the routers here for a port that leads to this node (PCP, NAT-PMP, UPnP): auto or off")
 	f.StringVar(&a.passphrase, "passphrase", "", "only peers that know it are let in (or set "+envPassphrase+", which other users cannot see)")

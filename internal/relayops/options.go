@@ -45,7 +45,7 @@ func (o *Options) AddFlags(fs *pflag.FlagSet) {
 	fs.Var(&o.Limits.Total, "limit-total", "most that is carried in all, such as 100Mbit or 10MB/s")
 	fs.Var(&o.Limits.Peer, "limit-peer", "most that is carried for one peer")
 	fs.Var(&o.Limits.Circuit, "limit-circuit", "most that is carried on one circuit")
-	fs.Var(&o.Limits.CircuitBytes, "circuit-bytes", "bytes after which a circuit ends, such as 10GB; likewise")
+	fs.Var(&o.Limits.CircuitBytes, "circuit-bytes", "bytes after which a circuit ends, such as 10GB; its peers set up another one before")
 	fs.Var(&o.Limits.CircuitTime, "circuit-time", "time after which a circuit ends, such as 2h; its peers set up another one before")
 	fs.IntVar(&o.Limits.Circuits, "circuits", defaultCircuits, "most circuits at once")
 	fs.StringVar(&o.Allow, "allow", "", "file with the only peers that are served: a peer ID, address or prefix on each line")
