@@ -53,7 +53,7 @@ type RelayStats struct {
 	Circuits     int                   // now
 	Reservations int                   // now
 	Granted      uint64                // circuits that came about
-	Refused      map[RefuseCode]uint64 // circuits refused, and ended by a limit
+	Refused      map[RefuseCode]uint64 // circuits and reservations refused, and ended by us
 }
 
 // Relay sets up circuits through this node. It has no goroutines of its own: they all live within calls of Serve. Its

@@ -21,7 +21,7 @@ func relayMetrics() []metric {
 			func(s Snapshot, _ State) map[string]float64 { return one(float64(s.Relay.Circuits)) }),
 		define("circuits_granted_total", counter, "Circuits that came about.",
 			func(s Snapshot, _ State) map[string]float64 { return one(float64(s.Relay.Granted)) }),
-		define("circuits_refused_total", counter, "Circuits refused, or ended by a limit or by draining.", refusals, "reason"),
+		define("circuits_refused_total", counter, "Circuits and reservations refused, or ended by a limit, by the lists or by draining.", refusals, "reason"),
 		define("forwarded_packets_total", counter, "Packets carried on.",
 			func(s Snapshot, _ State) map[string]float64 { return one(float64(s.Switch.Packets)) }),
 		define("forwarded_bytes_total", counter, "Bytes carried on, without IP and UDP headers.",
