@@ -79,7 +79,7 @@ func checkLabel(t *testing.T, expr, label string, known map[string]map[string]bo
 }
 
 // checkExpr checks that an expression names only metrics, and labels and their values, that there are. Whether Prometheus takes
-// it is tested in test/promql.
+// it is tested by .ci/run.
 func checkExpr(t *testing.T, expr string, known map[string]map[string]bool) {
 	t.Helper()
 	if !metricName.MatchString(expr) && !strings.HasPrefix(expr, "up{") {
