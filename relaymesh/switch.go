@@ -91,6 +91,7 @@ type Switch struct {
 	made     int      // buffers in all
 	due      time.Time
 	stats    SwitchStats
+	told     uint64 // the most packets that Stats told: counters do not fall, and writing may fail after that
 	batches  uint64 // that were made
 
 	wake chan struct{} // tells Run that something is due before it expects that

@@ -58,3 +58,20 @@ func TestSwitchUnwritten(t *testing.T) {
 		}
 	})
 }
+
+// Who counts while packets are being written does not see the counter fall when that fails.
+func TestSwitchCountersDoNotFall(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		c := newCrossing(t, SwitchConfig{})
+		conn, _ := c.connect(2, 3, Limits{})
+		var during uint64
+		c.s.cfg.Write = func([][]byte, []netip.AddrPort) (int, error) {
+			during = c.s.Stats().Packets
+			return 0, errors.New("no route")
+		}
+		c.send(conn, 100)
+		if after := c.s.Stats(); after.Packets < during || after.Unready != 1 {
+			t.Errorf("%d packets, then %+v", during, after)
+		}
+	})
+}

@@ -10,7 +10,7 @@ import (
 type SwitchStats struct {
 	Circuits       int    // now
 	MaxCircuits    int    // that there may be, 0 for any number
-	Packets, Bytes uint64 // carried on; bytes without IP and UDP headers
+	Packets, Bytes uint64 // carried on; bytes without IP and UDP headers, those of packets that the socket did not take too
 	Unknown        uint64 // packets dropped because no circuit has their label
 	Strange        uint64 // packets dropped because they did not come from the neighbour that the label was told
 	Unready        uint64 // packets dropped because the next hop is not known yet, or any more, or the socket failed
@@ -49,6 +49,8 @@ func (s *Switch) Stats() SwitchStats {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	stats := s.stats
+	s.told = max(s.told, stats.Packets)
+	stats.Packets = s.told
 	stats.Circuits = len(s.entries) / 2
 	stats.MaxCircuits = s.maxCircuits()
 	stats.Peers = make(map[kcptransport.PeerID]PeerUsage, len(s.peers))
