@@ -102,7 +102,9 @@ func (p *peer) run() {
 	wg.Go(func() { p.answerPings(ctx) })
 	wg.Go(func() {
 		p.out.run(ctx, p.link.Err)
-		p.link.CloseWithError(codeProtocol, "message stream ended")
+		if ctx.Err() == nil { // else we leave, which is no fault of the peer
+			p.link.CloseWithError(codeProtocol, "message stream ended")
+		}
 	})
 	wg.Go(func() { p.connect(ctx, &wg) })
 	select {

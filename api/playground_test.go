@@ -6,8 +6,10 @@ import (
 	"slices"
 	"strings"
 	"testing"
+	"testing/synctest"
 	"time"
 
+	"github.com/2xppg/xppg/kcptransport"
 	"github.com/2xppg/xppg/netsim"
 )
 
@@ -307,6 +309,39 @@ func TestEventsTellOfPeers(t *testing.T) {
 			return slices.Equal(states, []string{StateConnected, StateDisconnected})
 		})
 	})
+}
+
+// Who leaves does not tell the others that they did something wrong.
+func TestLeavingIsNoError(t *testing.T) {
+	inWorld(t, func(t *testing.T, w *world) {
+		a := w.public(noMesh)
+		for range 20 {
+			b := w.public(noMesh)
+			a.meet(b)
+			b.cancel() // as Close does, which on a real network has other things to end before the endpoint
+			synctest.Wait()
+			_ = b.Close()
+			w.eventually("b has left", time.Second, func() bool { return len(a.Peers()) == 0 })
+		}
+		w.eventually("all is told", time.Second, func() bool { return len(a.left()) == 20 })
+		for _, err := range a.left() {
+			if why := (*kcptransport.PeerError)(nil); !errors.As(err, &why) || why.Code != codeClosed {
+				t.Errorf("a peer that left is disconnected because of: %v", err)
+			}
+		}
+	})
+}
+
+// left returns why peers were disconnected.
+func (n *node) left() (errs []error) {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	for _, e := range n.events {
+		if e.Type == EventPeer && e.State == StateDisconnected {
+			errs = append(errs, e.Err)
+		}
+	}
+	return errs
 }
 
 func TestConfigJoinKeepsTrying(t *testing.T) {

@@ -38,7 +38,10 @@ type PeerError struct {
 }
 
 func (e *PeerError) Error() string {
-	if e.Reason == "" {
+	switch {
+	case e.Reason == "" && e.Code == 0:
+		return "kcptransport: the peer closed the link"
+	case e.Reason == "":
 		return fmt.Sprintf("kcptransport: the peer closed the link (code %d)", e.Code)
 	}
 	return fmt.Sprintf("kcptransport: the peer closed the link (code %d): %q", e.Code, e.Reason)
