@@ -58,8 +58,9 @@ func (t *pathTable) closed(now time.Time, p Path) {
 	t.paths = slices.DeleteFunc(t.paths, func(other *pathEntry) bool { return other == e })
 	t.dirty = true
 	if e == t.inUse {
-		if e.counts.PacketsReceived > 0 { // else that it led there was the relays' word
+		if e.counts.PacketsReceived > 0 { // else that it led there was the relays' word, and what is asked on the next one counts with it
 			t.heardAt = now // the peer has from now on time to be found otherwise
+			t.forgetAsking()
 		}
 		t.lose(now)
 	}
@@ -68,9 +69,9 @@ func (t *pathTable) closed(now time.Time, p Path) {
 // lose goes over to another path, if there is one, from the one in use, which has left the table.
 func (t *pathTable) lose(now time.Time) {
 	t.inUse = nil
-	t.forgetAsking()
 	if t.choose(now); t.inUse == nil {
 		t.lostAt = now
+		t.forgetAsking()
 	}
 }
 
@@ -81,6 +82,7 @@ func (t *pathTable) forgetFailing(now time.Time) {
 	t.paths = slices.DeleteFunc(t.paths, failing)
 	t.dirty = t.dirty || len(t.paths) < n
 	if t.inUse != nil && failing(t.inUse) {
+		t.forgetAsking()
 		t.lose(now)
 	}
 }
