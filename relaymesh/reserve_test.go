@@ -195,7 +195,7 @@ func TestClaimedAskers(t *testing.T) {
 			r.begin(target, other)
 		}
 		for n := range circuitsPerPeer {
-			victim, hostile := kcptransport.PeerID{2, byte(n % 32)}, kcptransport.PeerID{3}
+			victim, hostile := kcptransport.PeerID{2, byte(n % 8)}, kcptransport.PeerID{3}
 			r.reach(victim, hostile, home, target, circuitsPerPeer)
 		}
 		if code := r.reach(kcptransport.PeerID{2}, kcptransport.PeerID{2}, other, target, circuitsPerPeer); code != 0 {
