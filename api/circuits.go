@@ -24,7 +24,7 @@ const (
 // Circuits to one peer that are kept on the word of relays alone. An endpoint has 8 to a peer: half of them stay for those we
 // ask for.
 const (
-	maxOffered   = 2           // by one relay, whether the peer was heard or not
+	maxOffered   = 2           // by one relay: on which the peer was heard, and those for which the same one asked that relay
 	maxAlleged   = 4           // on which the peer was not heard yet
 	allegedGrace = time.Second // that one has before it makes room for another
 )
@@ -179,7 +179,8 @@ func (pg *Playground) keepOffered(c heldCircuit) bool {
 	same, alleged := 0, 0
 	oldest := heldCircuit{since: c.since.Add(-allegedGrace)}
 	for _, o := range pg.circuits[c.wire.Peer] {
-		if o.offered && slices.Equal(vouched(o.wire.Via), vouched(c.wire.Via)) {
+		by := o.offered && o.wire.Via[0] == c.wire.Via[0]
+		if by && (!o.alleged() || slices.Equal(vouched(o.wire.Via), vouched(c.wire.Via))) {
 			same++
 		}
 		if !o.alleged() {

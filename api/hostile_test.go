@@ -5,6 +5,8 @@ import (
 	"context"
 	"encoding/binary"
 	"errors"
+	"io"
+	"net/netip"
 	"slices"
 	"sync"
 	"testing"
@@ -62,6 +64,73 @@ func TestClaimedOrigins(t *testing.T) {
 		}
 		cancel()
 		all.Wait()
+	})
+}
+
+// spreadConn is the socket of a relay that puts half of what it carries to a peer on circuits that it has made up.
+type spreadConn struct {
+	kcptransport.PacketConn
+	mu     sync.Mutex
+	labels []uint32
+	n      int
+}
+
+func (c *spreadConn) WriteBatch(bufs [][]byte, addrs []netip.AddrPort) (int, error) {
+	c.mu.Lock()
+	for _, b := range bufs {
+		if b[0]&^1 != 0xd0 || len(c.labels) == 0 {
+			continue
+		}
+		if c.n++; c.n%2 == 0 {
+			binary.BigEndian.PutUint32(b[1:], c.labels[c.n/2%len(c.labels)])
+		}
+	}
+	c.mu.Unlock()
+	return c.PacketConn.WriteBatch(bufs, addrs)
+}
+
+// A relay that carries packets of a peer, and says that they came by ways of which each is another one, does not take all circuits to it.
+func TestRelayThatMakesUpWays(t *testing.T) {
+	inWorld(t, func(t *testing.T, w *world) {
+		var conn *spreadConn
+		h := w.public(relays, func(c *Config) { conn = &spreadConn{PacketConn: c.Conn}; c.Conn = conn })
+		a, b, _ := w.relayed("symmetric", "symmetric", 0)
+		a.meet(h)
+		b.meet(h)
+		time.Sleep(3 * time.Second)
+		a.join(b.ID().String())
+		time.Sleep(time.Second)
+		p, err := h.peer(a.ID())
+		if err != nil {
+			t.Fatal(err)
+		}
+		for i := range 6 {
+			for j := range maxOffered { // from each of those who, as it says, have asked it
+				s, err := p.open(t.Context(), relaymesh.KindRelayed)
+				if err != nil {
+					t.Fatal(err)
+				}
+				b, me, other := b.ID(), h.ID(), testIdentity(byte(200+i)).ID()
+				body := slices.Concat([]byte{0x11, 1}, b[:], []byte{0x80, 0, 0, byte(1 + j)}, make([]byte, 24), []byte{2}, other[:], me[:])
+				_, _ = s.Write(append(binary.BigEndian.AppendUint16(nil, uint16(len(body))), body...))
+				answer := make([]byte, 7) // granted, and the label
+				if _, err := io.ReadFull(s, answer); err == nil && answer[2] == 0x12 {
+					conn.mu.Lock()
+					conn.labels = append(conn.labels, binary.BigEndian.Uint32(answer[3:]))
+					conn.mu.Unlock()
+				}
+			}
+			for range 20 {
+				_ = b.SendText(w.ctx(time.Second), "hello", a.ID())
+			}
+		}
+		r := w.public(relays)
+		a.meet(r)
+		b.meet(r)
+		time.Sleep(3 * time.Second)
+		if _, err := a.relayTo(t.Context(), b.ID()); err != nil {
+			t.Errorf("by another relay: %v", err)
+		}
 	})
 }
 
