@@ -64,6 +64,7 @@ func TestCircuitsAreReplacedBeforeTheyReachALimit(t *testing.T) {
 		"time":             {1, 10 * time.Minute, RelayRules{TimePerCircuit: 2 * time.Minute}, relaymesh.Limits{Duration: 2 * time.Minute}},
 		"time, two relays": {2, 5 * time.Minute, RelayRules{TimePerCircuit: 2 * time.Minute}, relaymesh.Limits{Duration: 2 * time.Minute}},
 		"shortest time":    {1, 2 * time.Minute, RelayRules{TimePerCircuit: time.Second}, relaymesh.Limits{Duration: 10 * time.Second}},
+		"fewest bytes":     {1, 2 * time.Minute, RelayRules{BytesPerCircuit: 1}, relaymesh.Limits{Bytes: 64 << 10}},
 		"bytes": {1, 4 * time.Minute, RelayRules{BytesPerCircuit: 256 << 10, BytesPerSecondPerCircuit: 100_000},
 			relaymesh.Limits{Bytes: 256 << 10, BytesPerSecond: 100_000}},
 	} {

@@ -18,7 +18,7 @@ type RelayRules struct {
 
 	// Limits of each circuit, both ways together; 0 means no limit. Before one ends because of them, its peers set up another.
 	BytesPerSecondPerCircuit uint64
-	BytesPerCircuit          uint64
+	BytesPerCircuit          uint64        // 64 KiB at least: less counts as that
 	TimePerCircuit           time.Duration // 10 s at least: less counts as that; whole seconds are told
 
 	// Admit says whether a peer may use us as a relay, at either end of a circuit; addr is where it is (who came by way of a reverse
@@ -27,15 +27,22 @@ type RelayRules struct {
 	Admit func(peer kcptransport.PeerID, addr netip.Addr) bool
 }
 
-// minCircuitTime is long enough for peers to set up another circuit before it is over.
-const minCircuitTime = 10 * time.Second
+// What a circuit has at least, if it is limited, so that peers can set up another one before it is over: the last quarter of fewer
+// bytes passes at once.
+const (
+	minCircuitBytes = 64 << 10
+	minCircuitTime  = 10 * time.Second
+)
 
 // SetRelayRules puts rules into force. Circuits of peers that are not admitted any more end; others go on, at the new limits of all and of a peer,
 // and at those for each circuit that they began with.
 func (pg *Playground) SetRelayRules(r RelayRules) {
 	pg.rules.Store(&r)
 	pg.sw.SetLimits(r.BytesPerSecond, r.BytesPerSecondPerPeer, r.Circuits)
-	limits := relaymesh.Limits{BytesPerSecond: r.BytesPerSecondPerCircuit, Bytes: r.BytesPerCircuit}
+	limits := relaymesh.Limits{BytesPerSecond: r.BytesPerSecondPerCircuit}
+	if r.BytesPerCircuit > 0 {
+		limits.Bytes = max(r.BytesPerCircuit, minCircuitBytes)
+	}
 	if r.TimePerCircuit > 0 {
 		limits.Duration = max(r.TimePerCircuit, minCircuitTime)
 	}
