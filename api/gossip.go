@@ -309,11 +309,14 @@ func (pg *Playground) spread(from *peer, renewed bool, ids ...kcptransport.PeerI
 	}
 	peers := slices.DeleteFunc(pg.readyPeers(), func(p *peer) bool { return p == from })
 	for _, id := range ids {
-		var told []kcptransport.PeerID
-		if info := pg.recordOf(id); info != nil && !renewed { // else there is time for its author to come first
-			told = info.neighbours
+		var few []*peer
+		if id != pg.ID() {
+			var told []kcptransport.PeerID
+			if info := pg.recordOf(id); info != nil && !renewed { // else there is time for its author to come first
+				told = info.neighbours
+			}
+			few = eagerPeers(peers, told, pg.randomUint64())
 		}
-		few := eagerPeers(peers, told, pg.randomUint64())
 		for _, p := range peers {
 			whole := id == pg.ID() || slices.Contains(few, p)
 			switch {
