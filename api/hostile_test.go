@@ -221,3 +221,46 @@ func TestPostToMutePeer(t *testing.T) {
 		run.Wait()
 	})
 }
+
+// What a mute peer was sent takes up room until those who wait for it have given up, or the peer is gone. What it is asked takes up none.
+func TestMutePeerGivesRoomBack(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		ctx, cancel := context.WithCancel(t.Context())
+		o := newOutbox(testIdentity(1).ID(), func(context.Context) (stream, error) { return muteStream{ctx: ctx}, nil })
+		var run sync.WaitGroup
+		run.Go(func() { o.run(ctx, func() error { return nil }) })
+		payload, err := encodePayload(bytes.Repeat([]byte{0}, 1<<20-1000))
+		if err != nil {
+			t.Fatal(err)
+		}
+		send := func(ctx context.Context, n int, kind uint8) {
+			for range n {
+				run.Go(func() { _, _ = o.send(ctx, envelope{Type: kind, Kind: "x", Payload: payload}) })
+			}
+			synctest.Wait()
+		}
+		want := func(waiting, room int) {
+			t.Helper()
+			synctest.Wait()
+			if !o.room.TryAcquire(int64(room) << 20) {
+				t.Errorf("there is no room for %d", room)
+			} else {
+				o.room.Release(int64(room) << 20)
+			}
+			if len(o.waiting) != waiting {
+				t.Errorf("%d wait, want %d", len(o.waiting), waiting)
+			}
+		}
+		send(ctx, 8, typeRequest)
+		want(8, 4)
+		short, stop := context.WithCancel(ctx)
+		send(short, 3, typeMessage)
+		want(11, 1)
+		stop()
+		want(8, 4)
+		send(t.Context(), 2, typeMessage)
+		cancel()
+		run.Wait()
+		want(0, 4)
+	})
+}

@@ -12,7 +12,7 @@ import (
 	"github.com/2xppg/xppg/kcptransport"
 )
 
-// outboxBytes bounds what waits to be sent to one peer; past it Send waits.
+// outboxBytes bounds what one peer was not sent yet, or has not acknowledged; past it Send and Post wait.
 const outboxBytes = 4 << 20
 
 // An outbox sends our messages to one peer over one stream, which is opened

@@ -37,8 +37,8 @@ func (pg *Playground) Send(ctx context.Context, kind string, payload any, to ...
 // for its peers, behind those of earlier calls: so a program that sends one
 // message after the other is not held up by a peer that does not answer. The
 // channel tells, once, what Send would have returned. Post waits only while
-// more than 4 MiB are in line for one of the peers. ctx is that of the message:
-// it must last until the channel has told.
+// more than 4 MiB are in line for one of the peers, or sent and not acknowledged.
+// ctx is that of the message: it must last until the channel has told.
 func (pg *Playground) Post(ctx context.Context, kind string, payload any, to ...kcptransport.PeerID) <-chan error {
 	told := make(chan error, 1)
 	sent, err := pg.post(ctx, kind, payload, to)
