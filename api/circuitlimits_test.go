@@ -5,6 +5,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 	"sync"
 	"testing"
 	"time"
@@ -184,4 +185,36 @@ func TestCircuitsOfARelayThatHasThemLeft(t *testing.T) {
 			t.Errorf("%s: %v, want %v", name, err, c.want)
 		}
 	}
+}
+
+// A relay that has us leave a circuit which has no limit is not asked for another one to that peer for a while.
+func TestRelayThatHasUsLeaveIsNotAskedForAWhile(t *testing.T) {
+	inWorld(t, func(t *testing.T, w *world) {
+		a, b, rs := w.relayed("port-restricted", "port-restricted", 1)
+		a.join(b.ID().String())
+		w.direct(a, b)
+		if a.ID().Compare(b.ID()) > 0 { // the other one looks after the circuits
+			a, b = b, a
+		}
+		c := heldBy(t, rs[0].ID(), b.ID(), true)
+		var err error
+		if c.path, err = a.ep.NewCircuit(b.ID(), a.ep.Link(rs[0].ID())); err != nil {
+			t.Fatal(err)
+		}
+		a.Playground.mu.Lock()
+		a.keep(c)
+		a.Playground.mu.Unlock()
+		a.wakePaths(b.ID())
+		time.Sleep(moveGrace + 100*time.Millisecond)
+		if !a.barrenTo(b.ID(), rs[0].ID()) {
+			t.Error("the relay may be asked at once")
+		}
+		a.Playground.mu.Lock()
+		a.circuits[b.ID()] = slices.DeleteFunc(slices.Clone(a.circuits[b.ID()]), func(o heldCircuit) bool { return o == c })
+		a.Playground.mu.Unlock()
+		time.Sleep(moveRefrain)
+		if a.barrenTo(b.ID(), rs[0].ID()) {
+			t.Error("the relay is never asked again")
+		}
+	})
 }
