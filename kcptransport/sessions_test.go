@@ -1,6 +1,7 @@
 package kcptransport
 
 import (
+	"slices"
 	"testing"
 	"time"
 )
@@ -48,6 +49,29 @@ func TestRekey(t *testing.T) {
 		}
 		if n := l.Stats().PathChanges; n != 1 {
 			w.Errorf("the path changed %d times", n)
+		}
+	})
+}
+
+// The same for a link that has nothing but a circuit.
+func TestRekeyByCircuit(t *testing.T) {
+	inWorld(t, 40*time.Millisecond, func(w *world) {
+		a, b, l, m, _, _, _ := w.relayed(1)
+		w.serveEcho(m)
+		first := [][]uint32{a.indices(), b.indices()}
+		for range 125 { // the old ones are forgotten later
+			w.sleep(time.Minute)
+			w.wantEcho(l)
+		}
+		for i, n := range []*node{a, b} {
+			for _, index := range n.indices() {
+				if slices.Contains(first[i], index) {
+					t.Errorf("%v has %v, and had %v at first", n.ID(), n.indices(), first[i])
+				}
+			}
+		}
+		if l.Err() != nil || m.Err() != nil {
+			t.Errorf("the links ended: %v, %v", l.Err(), m.Err())
 		}
 	})
 }
