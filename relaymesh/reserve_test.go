@@ -168,21 +168,26 @@ func TestNobodyHasAllCircuitsToATarget(t *testing.T) {
 
 // Many keys of one network, and a relay that tells as many, do not have all either.
 func TestNoNetworkHasAllCircuitsToATarget(t *testing.T) {
-	r, target, by := newReserved(0), kcptransport.PeerID{1}, kcptransport.PeerID{9}
 	home, other := netip.MustParsePrefix("192.0.2.0/24"), netip.MustParsePrefix("2001:db8::/48")
-	r.begin(target, other)
-	n := 0
-	for r.reach(kcptransport.PeerID{2, byte(n)}, by, home, target, circuitsPerPeer) == 0 {
-		n++
-	}
-	if n != netCircuitsToOne || n >= circuitsPerPeer {
-		t.Errorf("one network has %d circuits", n)
-	}
-	if code := r.reach(kcptransport.PeerID{3}, kcptransport.PeerID{8}, other, target, circuitsPerPeer); code != 0 {
-		t.Errorf("another network is refused: %d", code)
-	}
-	if code := r.reach(kcptransport.PeerID{2}, by, home, kcptransport.PeerID{4}, circuitsPerPeer); code != 0 {
-		t.Errorf("another target is refused: %d", code)
+	for name, by := range map[string]func(n int) kcptransport.PeerID{
+		"keys":  func(n int) kcptransport.PeerID { return kcptransport.PeerID{2, byte(n)} },
+		"relay": func(int) kcptransport.PeerID { return kcptransport.PeerID{9} },
+	} {
+		r, target := newReserved(0), kcptransport.PeerID{1}
+		r.begin(target, other)
+		n := 0
+		for r.reach(kcptransport.PeerID{2, byte(n)}, by(n), home, target, circuitsPerPeer) == 0 {
+			n++
+		}
+		if n != netCircuitsToOne || n >= circuitsPerPeer {
+			t.Errorf("%s of one network: %d circuits", name, n)
+		}
+		if code := r.reach(kcptransport.PeerID{3}, kcptransport.PeerID{8}, other, target, circuitsPerPeer); code != 0 {
+			t.Errorf("%s: another network is refused: %d", name, code)
+		}
+		if code := r.reach(kcptransport.PeerID{2}, by(0), home, kcptransport.PeerID{4}, circuitsPerPeer); code != 0 {
+			t.Errorf("%s: another target is refused: %d", name, code)
+		}
 	}
 }
 
