@@ -187,7 +187,8 @@ func TestCircuitsOfARelayThatHasThemLeft(t *testing.T) {
 	}
 }
 
-// A relay that has us leave a circuit which has no limit is not asked for another one to that peer for a while.
+// A relay that has us leave circuits which have no limit is not asked for another one to that peer for a while. They stay for a moment after
+// it asked for the last of them.
 func TestRelayThatHasUsLeaveIsNotAskedForAWhile(t *testing.T) {
 	inWorld(t, func(t *testing.T, w *world) {
 		a, b, rs := w.relayed("port-restricted", "port-restricted", 1)
@@ -196,21 +197,29 @@ func TestRelayThatHasUsLeaveIsNotAskedForAWhile(t *testing.T) {
 		if a.ID().Compare(b.ID()) > 0 { // the other one looks after the circuits
 			a, b = b, a
 		}
-		c := heldBy(t, rs[0].ID(), b.ID(), true)
-		var err error
-		if c.path, err = a.ep.NewCircuit(b.ID(), a.ep.Link(rs[0].ID())); err != nil {
-			t.Fatal(err)
+		var left []heldCircuit
+		for range 2 {
+			c := heldBy(t, rs[0].ID(), b.ID(), true)
+			var err error
+			if c.path, err = a.ep.NewCircuit(b.ID(), a.ep.Link(rs[0].ID())); err != nil {
+				t.Fatal(err)
+			}
+			left = append(left, c)
+			a.Playground.mu.Lock()
+			a.keep(c)
+			a.Playground.mu.Unlock()
+			a.wakePaths(b.ID())
+			time.Sleep(moveGrace - 100*time.Millisecond)
+			if a.barrenTo(b.ID(), rs[0].ID()) {
+				t.Error("a circuit is left too early")
+			}
 		}
-		a.Playground.mu.Lock()
-		a.keep(c)
-		a.Playground.mu.Unlock()
-		a.wakePaths(b.ID())
-		time.Sleep(moveGrace + 100*time.Millisecond)
+		time.Sleep(200 * time.Millisecond)
 		if !a.barrenTo(b.ID(), rs[0].ID()) {
 			t.Error("the relay may be asked at once")
 		}
 		a.Playground.mu.Lock()
-		a.circuits[b.ID()] = slices.DeleteFunc(slices.Clone(a.circuits[b.ID()]), func(o heldCircuit) bool { return o == c })
+		a.circuits[b.ID()] = slices.DeleteFunc(slices.Clone(a.circuits[b.ID()]), func(c heldCircuit) bool { return slices.Contains(left, c) })
 		a.Playground.mu.Unlock()
 		time.Sleep(moveRefrain)
 		if a.barrenTo(b.ID(), rs[0].ID()) {
