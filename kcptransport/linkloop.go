@@ -397,7 +397,7 @@ func (k *linkLoop) attach(now time.Time, m sessionMessage) {
 		k.ep.table.dropIndex(old.localIndex)
 	}
 	k.candidates = m.est.hello.Candidates
-	k.paths.heardAt = now
+	k.paths.met(now)
 	if m.ready != nil {
 		k.ready = append(k.ready, m.ready)
 	}

@@ -58,11 +58,18 @@ func (t *pathTable) closed(now time.Time, p Path) {
 	t.paths = slices.DeleteFunc(t.paths, func(other *pathEntry) bool { return other == e })
 	t.dirty = true
 	if e == t.inUse {
-		if e.counts.PacketsReceived > 0 { // else that it led there was the relays' word, and what is asked on the next one counts with it
+		if e.counts.PacketsReceived > 0 { // else that it led there was the relays' word, and what is asked on the next one counts together with it
 			t.heardAt = now // the peer has from now on time to be found otherwise
 			t.forgetAsking()
 		}
 		t.lose(now)
+	}
+}
+
+// met records a handshake with the peer, perhaps by way of somebody else: what was asked on paths that have ended says nothing any more.
+func (t *pathTable) met(now time.Time) {
+	if t.heardAt = now; t.inUse == nil {
+		t.forgetAsking()
 	}
 }
 
@@ -71,7 +78,6 @@ func (t *pathTable) lose(now time.Time) {
 	t.inUse = nil
 	if t.choose(now); t.inUse == nil {
 		t.lostAt = now
-		t.forgetAsking()
 	}
 }
 
