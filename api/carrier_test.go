@@ -110,8 +110,8 @@ func TestUDPBlockedForAWhile(t *testing.T) {
 		for i := range want {
 			want[i] = fmt.Sprint(i)
 		}
-		b.mu.Lock()
-		defer b.mu.Unlock()
+		b.seenMu.Lock()
+		defer b.seenMu.Unlock()
 		if !slices.Equal(b.got, want) {
 			t.Errorf("%d messages came of %d, or not in order", len(b.got), sent)
 		}

@@ -205,9 +205,9 @@ func TestRelayThatHasUsLeaveIsNotAskedForAWhile(t *testing.T) {
 				t.Fatal(err)
 			}
 			left = append(left, c)
-			a.Playground.mu.Lock()
+			a.mu.Lock()
 			a.keep(c)
-			a.Playground.mu.Unlock()
+			a.mu.Unlock()
 			a.wakePaths(b.ID())
 			time.Sleep(moveGrace - 100*time.Millisecond)
 			if a.barrenTo(b.ID(), rs[0].ID()) {
@@ -218,9 +218,9 @@ func TestRelayThatHasUsLeaveIsNotAskedForAWhile(t *testing.T) {
 		if !a.barrenTo(b.ID(), rs[0].ID()) {
 			t.Error("the relay may be asked at once")
 		}
-		a.Playground.mu.Lock()
+		a.mu.Lock()
 		a.circuits[b.ID()] = slices.DeleteFunc(slices.Clone(a.circuits[b.ID()]), func(c heldCircuit) bool { return slices.Contains(left, c) })
-		a.Playground.mu.Unlock()
+		a.mu.Unlock()
 		time.Sleep(moveRefrain)
 		if a.barrenTo(b.ID(), rs[0].ID()) {
 			t.Error("the relay is never asked again")

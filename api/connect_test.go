@@ -76,8 +76,8 @@ func TestSeveralIntroducers(t *testing.T) {
 			}
 		}
 		n := 0
-		a.mu.Lock()
-		defer a.mu.Unlock()
+		a.seenMu.Lock()
+		defer a.seenMu.Unlock()
 		for _, e := range a.events {
 			if e.Type == EventPeer && e.Peer == b.ID() {
 				n++

@@ -53,7 +53,7 @@ type node struct {
 
 	router *netsim.Router // nil: public
 
-	mu     sync.Mutex
+	seenMu sync.Mutex // not mu, which is the playground's
 	events []Event
 	got    []string // texts of messages of kind "text"
 }
@@ -136,8 +136,8 @@ func (n *node) run() {
 		n.w.t.Fatal(err)
 	}
 	n.On("text", func(m *Message) {
-		n.mu.Lock()
-		defer n.mu.Unlock()
+		n.seenMu.Lock()
+		defer n.seenMu.Unlock()
 		n.got = append(n.got, m.Text())
 	})
 }
@@ -145,8 +145,8 @@ func (n *node) run() {
 func noMesh(c *Config) { c.MaxPeers = -1 }
 
 func (n *node) onEvent(e Event) {
-	n.mu.Lock()
-	defer n.mu.Unlock()
+	n.seenMu.Lock()
+	defer n.seenMu.Unlock()
 	n.events = append(n.events, e)
 }
 
@@ -183,8 +183,8 @@ func (w *world) introduced(natA, natB string) (a, b *node) {
 }
 
 func (n *node) texts() []string {
-	n.mu.Lock()
-	defer n.mu.Unlock()
+	n.seenMu.Lock()
+	defer n.seenMu.Unlock()
 	return append([]string(nil), n.got...)
 }
 

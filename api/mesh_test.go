@@ -63,8 +63,8 @@ func TestContactMoved(t *testing.T) {
 		a := w.public(noMesh)
 		id, now := testIdentity(99).ID(), time.Now()
 		c := &contactState{fails: 5, tried: now.Add(-time.Minute), next: now.Add(time.Hour)}
-		a.Playground.mu.Lock()
-		defer a.Playground.mu.Unlock()
+		a.mu.Lock()
+		defer a.mu.Unlock()
 		a.contacts[id] = c
 		a.contactMoved(id, now)
 		if c.fails != 0 || !c.next.Equal(now) {

@@ -298,8 +298,8 @@ func TestEventsTellOfPeers(t *testing.T) {
 		a.meet(b)
 		_ = b.Close()
 		w.eventually("both events are told", time.Second, func() bool {
-			a.mu.Lock()
-			defer a.mu.Unlock()
+			a.seenMu.Lock()
+			defer a.seenMu.Unlock()
 			var states []string
 			for _, e := range a.events {
 				if e.Type == EventPeer {
@@ -334,8 +334,8 @@ func TestLeavingIsNoError(t *testing.T) {
 
 // left returns why peers were disconnected.
 func (n *node) left() (errs []error) {
-	n.mu.Lock()
-	defer n.mu.Unlock()
+	n.seenMu.Lock()
+	defer n.seenMu.Unlock()
 	for _, e := range n.events {
 		if e.Type == EventPeer && e.State == StateDisconnected {
 			errs = append(errs, e.Err)

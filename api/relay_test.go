@@ -40,8 +40,8 @@ func (w *world) direct(a, b *node) {
 }
 
 func (n *node) pathsTo(o *node) (names []string) {
-	n.mu.Lock()
-	defer n.mu.Unlock()
+	n.seenMu.Lock()
+	defer n.seenMu.Unlock()
 	for _, e := range n.events {
 		if e.Peer == o.ID() && e.Path != "" {
 			names = append(names, e.Path)
@@ -265,9 +265,9 @@ func TestRecordsInACircle(t *testing.T) {
 			if err != nil {
 				t.Fatal(err)
 			}
-			n.Playground.mu.Lock() // the node has one of its own
+			n.mu.Lock()
 			n.book.put(info, time.Now())
-			n.Playground.mu.Unlock()
+			n.mu.Unlock()
 		}
 		time.AfterFunc(time.Second, func() {
 			if more := runtime.NumGoroutine() - before; more > 50 {

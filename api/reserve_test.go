@@ -30,9 +30,9 @@ func TestReservations(t *testing.T) {
 			t.Errorf("limits %+v", l)
 		}
 		time.Sleep(5 * time.Second)
-		b.Playground.mu.Lock()
+		b.mu.Lock()
 		named := b.book.infos[a.ID()].relays
-		b.Playground.mu.Unlock()
+		b.mu.Unlock()
 		if len(named) != maxReservations {
 			t.Fatalf("the record names %v", named)
 		}

@@ -40,8 +40,8 @@ func TestBothMove(t *testing.T) {
 		if got := b.texts(); len(got) != 1 || after.Addr == before.Addr {
 			t.Errorf("b got %q; the path was %v and is %v", got, before.Addr, after.Addr)
 		}
-		a.mu.Lock()
-		defer a.mu.Unlock()
+		a.seenMu.Lock()
+		defer a.seenMu.Unlock()
 		for _, e := range a.events {
 			if e.Type == EventPeer && e.State == StateDisconnected {
 				t.Errorf("%s was lost meanwhile: %v", e.Peer.Short(), e.Err)
