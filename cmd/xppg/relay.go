@@ -168,7 +168,7 @@ func (a *app) operatorEvent(e relayops.Event) {
 	case e.Err != nil && e.What == "reloaded":
 		a.print.error(fmt.Errorf("reload: %w (what was before stays in force)", e.Err))
 	case e.What == "reloaded":
-		a.print.emit(ev, "reloaded: at most %s in all, %s for a peer, %d circuits of %s, %s and %s each; %d entries allow, %d deny",
+		a.print.emit(ev, "reloaded: limit-total %s, limit-peer %s, circuits %d, limit-circuit %s, circuit-bytes %s, circuit-time %s; %d entries allow, %d deny",
 			&l.Total, &l.Peer, ev.Circuits, &l.Circuit, &l.CircuitBytes, &l.CircuitTime, ev.Allow, ev.Deny)
 	case e.What == "draining":
 		a.print.emit(ev, "draining: peers are asked to move to other relays")
