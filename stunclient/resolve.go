@@ -54,7 +54,11 @@ func ResolveServers(ctx context.Context, resolver Resolver, hosts []string) ([]n
 	for _, f := range found {
 		all = append(all, f...)
 	}
-	return distinct(all), errors.Join(errs...)
+	err := errors.Join(errs...)
+	if failed := (*net.DNSError)(nil); errors.As(err, &failed) {
+		err = fmt.Errorf("%w (are the names right, and does name resolution work here? IP addresses need none)", err)
+	}
+	return distinct(all), err
 }
 
 // CheckServer returns what is wrong with a server's name, so far as that shows without looking it up.
@@ -77,7 +81,7 @@ func resolve(ctx context.Context, resolver Resolver, server string) ([]netip.Add
 	defer cancel()
 	ips, err := resolver.LookupNetIP(ctx, "ip", host)
 	if err != nil {
-		return nil, fmt.Errorf("%w (is the name right, and does name resolution work here? an IP address needs none)", err)
+		return nil, err
 	}
 	addrs := pick(ips, port)
 	if len(addrs) == 0 {
