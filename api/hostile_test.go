@@ -128,6 +128,9 @@ func TestRelayThatMakesUpWays(t *testing.T) {
 		a.meet(r)
 		b.meet(r)
 		time.Sleep(3 * time.Second)
+		if by := func(c heldCircuit) bool { return c.wire.Via[0] == r.ID() }; slices.ContainsFunc(a.trustedTo(b.ID()), by) {
+			return // they have set one up already, to have a second one
+		}
 		if _, err := a.relayTo(t.Context(), b.ID()); err != nil {
 			t.Errorf("by another relay: %v", err)
 		}
