@@ -12,6 +12,11 @@ import (
 	"github.com/2xppg/xppg/relaymesh"
 )
 
+// relayFrame puts the length of a frame of relaymesh before it.
+func relayFrame(body []byte) []byte {
+	return append(binary.BigEndian.AppendUint16(nil, uint16(len(body))), body...)
+}
+
 // forgeOffers has a hostile node offer a peer circuits that nobody asked for, in the name of somebody, by way of itself and others.
 func (n *node) forgeOffers(to *node, origin kcptransport.PeerID, many int, via ...*node) {
 	n.w.t.Helper()
@@ -29,7 +34,7 @@ func (n *node) forgeOffers(to *node, origin kcptransport.PeerID, many int, via .
 			id := r.ID()
 			body = append(body, id[:]...)
 		}
-		if _, err := s.Write(append(binary.BigEndian.AppendUint16(nil, uint16(len(body))), body...)); err != nil {
+		if _, err := s.Write(relayFrame(body)); err != nil {
 			n.w.t.Fatal(err)
 		}
 	}

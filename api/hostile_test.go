@@ -33,7 +33,7 @@ func (n *node) claim(ctx context.Context, relay *node, origin, target kcptranspo
 					return
 				}
 				stop := context.AfterFunc(ctx, func() { s.Reset(0) })
-				_, _ = s.Write(append(binary.BigEndian.AppendUint16(nil, uint16(len(body))), body...))
+				_, _ = s.Write(relayFrame(body))
 				for err, b := error(nil), make([]byte, 1000); err == nil; {
 					_, err = s.Read(b)
 				}
@@ -112,7 +112,7 @@ func TestRelayThatMakesUpWays(t *testing.T) {
 				}
 				b, me, other := b.ID(), h.ID(), testIdentity(byte(200+i)).ID()
 				body := slices.Concat([]byte{0x11, 1}, b[:], []byte{0x80, 0, 0, byte(1 + j)}, make([]byte, 24), []byte{2}, other[:], me[:])
-				_, _ = s.Write(append(binary.BigEndian.AppendUint16(nil, uint16(len(body))), body...))
+				_, _ = s.Write(relayFrame(body))
 				answer := make([]byte, 7) // granted, and the label
 				if _, err := io.ReadFull(s, answer); err == nil && answer[2] == 0x12 {
 					conn.mu.Lock()
@@ -199,17 +199,25 @@ func (s muteStream) Read([]byte) (int, error)    { <-s.ctx.Done(); return 0, con
 func (s muteStream) Close() error                { return nil }
 func (s muteStream) Reset(uint32)                {}
 
+// newMute returns an outbox to a peer that never says anything, which runs until ctx ends, and a payload of that many bytes.
+func newMute(ctx context.Context, t *testing.T, run *sync.WaitGroup, size int) (*outbox, []byte) {
+	t.Helper()
+	o := newOutbox(testIdentity(1).ID(), func(context.Context) (stream, error) { return muteStream{ctx: ctx}, nil })
+	run.Go(func() { o.run(ctx, func() error { return nil }) })
+	payload, err := encodePayload(bytes.Repeat([]byte{0}, size))
+	if err != nil {
+		t.Fatal(err)
+	}
+	return o, payload
+}
+
 // What a peer reads and does not acknowledge counts as in line: Post waits.
 func TestPostToMutePeer(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		ctx, cancel := context.WithCancel(t.Context())
-		o := newOutbox(testIdentity(1).ID(), func(context.Context) (stream, error) { return muteStream{ctx: ctx}, nil })
 		var run sync.WaitGroup
-		run.Go(func() { o.run(ctx, func() error { return nil }) })
-		payload, err := encodePayload(bytes.Repeat([]byte{0}, 1<<20-100))
-		if err != nil {
-			t.Fatal(err)
-		}
+		o, payload := newMute(ctx, t, &run, 1<<20-100)
+		var err error
 		n := 0
 		for ; n < 64 && err == nil; n++ {
 			c, stop := context.WithTimeout(ctx, 10*time.Millisecond)
@@ -229,13 +237,8 @@ func TestPostToMutePeer(t *testing.T) {
 func TestMutePeerGivesRoomBack(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		ctx, cancel := context.WithCancel(t.Context())
-		o := newOutbox(testIdentity(1).ID(), func(context.Context) (stream, error) { return muteStream{ctx: ctx}, nil })
 		var run sync.WaitGroup
-		run.Go(func() { o.run(ctx, func() error { return nil }) })
-		payload, err := encodePayload(bytes.Repeat([]byte{0}, 1<<20-1000))
-		if err != nil {
-			t.Fatal(err)
-		}
+		o, payload := newMute(ctx, t, &run, 1<<20-1000)
 		send := func(ctx context.Context, n int, kind uint8) {
 			for range n {
 				run.Go(func() { _, _ = o.send(ctx, envelope{Type: kind, Kind: "x", Payload: payload}) })

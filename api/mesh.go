@@ -51,8 +51,8 @@ func (pg *Playground) mesh() {
 		}
 		next := pg.dialContacts(now, slots)
 		next = sooner(next, told.made.Add(recordRefresh))
-		if look := now.Add(loadEvery); told.relay && look.Before(next) {
-			next = look
+		if told.relay {
+			next = sooner(next, now.Add(loadEvery))
 		}
 		// Looking at most once a pause gathers what changes together.
 		if !pause(pg.ctx, meshPause) {

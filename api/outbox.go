@@ -194,9 +194,8 @@ func (o *outbox) writeQueued(w io.Writer) error {
 			o.waiting[g.env.Seq] = g
 		}
 		o.mu.Unlock()
-		held := g.holdsRoom()
 		err := writeFrame(w, g.env)
-		if !held {
+		if !g.holdsRoom() {
 			o.room.Release(g.cost)
 		}
 		if err != nil {

@@ -18,8 +18,8 @@ type RelayRules struct {
 
 	// Limits of each circuit, both ways together; 0 means no limit. Before one ends because of them, its peers set up another.
 	BytesPerSecondPerCircuit uint64
-	BytesPerCircuit          uint64        // 64 KiB at least: less counts as that
-	TimePerCircuit           time.Duration // 10 s at least: less counts as that; whole seconds are told
+	BytesPerCircuit          uint64        // MinBytesPerCircuit at least: less counts as that
+	TimePerCircuit           time.Duration // MinTimePerCircuit at least: less counts as that; whole seconds are told
 
 	// Admit says whether a peer may use us as a relay, at either end of a circuit; addr is where it is (who came by way of a reverse
 	// proxy is there), and invalid for an end of a circuit that is behind another relay, and for a peer to which we made a TCP connection. Nil admits everybody. It may be called by several goroutines and must not
@@ -27,11 +27,11 @@ type RelayRules struct {
 	Admit func(peer kcptransport.PeerID, addr netip.Addr) bool
 }
 
-// What a circuit has at least, if it is limited, so that peers can set up another one before it is over: the last quarter of fewer
-// bytes passes at once.
+// What a circuit has at least, if [RelayRules] limit it, so that peers can set up another one before it is over: the last quarter of
+// fewer bytes passes at once.
 const (
-	minCircuitBytes = 64 << 10
-	minCircuitTime  = 10 * time.Second
+	MinBytesPerCircuit = 64 << 10
+	MinTimePerCircuit  = 10 * time.Second
 )
 
 // SetRelayRules puts rules into force. Circuits of peers that are not admitted any more end; others go on, at the new limits of all and of a peer,
@@ -41,10 +41,10 @@ func (pg *Playground) SetRelayRules(r RelayRules) {
 	pg.sw.SetLimits(r.BytesPerSecond, r.BytesPerSecondPerPeer, r.Circuits)
 	limits := relaymesh.Limits{BytesPerSecond: r.BytesPerSecondPerCircuit}
 	if r.BytesPerCircuit > 0 {
-		limits.Bytes = max(r.BytesPerCircuit, minCircuitBytes)
+		limits.Bytes = max(r.BytesPerCircuit, MinBytesPerCircuit)
 	}
 	if r.TimePerCircuit > 0 {
-		limits.Duration = max(r.TimePerCircuit, minCircuitTime)
+		limits.Duration = max(r.TimePerCircuit, MinTimePerCircuit)
 	}
 	pg.relay.SetLimits(limits)
 	pg.relay.Recheck()

@@ -10,6 +10,7 @@ import (
 
 	"github.com/spf13/pflag"
 
+	"github.com/2xppg/xppg/api"
 	"github.com/2xppg/xppg/internal/units"
 )
 
@@ -29,12 +30,8 @@ const (
 	defaultDrain    = 10 * time.Second
 )
 
-// What a circuit has at least and at most, if it is limited: with less, peers do nothing but set up circuits.
-const (
-	minCircuitBytes = 64 << 10
-	minCircuitTime  = units.Time(10 * time.Second)
-	maxCircuitTime  = units.Time(30 * 24 * time.Hour)
-)
+// maxCircuitTime is what a circuit has at most, if it is limited.
+const maxCircuitTime = units.Time(30 * 24 * time.Hour)
 
 // AddFlags defines the flags and sets their defaults.
 func (o *Options) AddFlags(fs *pflag.FlagSet) {
@@ -82,9 +79,9 @@ func (o *Options) checkCircuit() error {
 		return fmt.Errorf("--limit-circuit %s is more than --limit-total %s: one circuit cannot have more than all", &l.Circuit, &l.Total)
 	case l.Peer > 0 && l.Circuit > l.Peer:
 		return fmt.Errorf("--limit-circuit %s is more than --limit-peer %s: one circuit cannot have more than its peer", &l.Circuit, &l.Peer)
-	case l.CircuitBytes > 0 && l.CircuitBytes < minCircuitBytes:
+	case l.CircuitBytes > 0 && l.CircuitBytes < api.MinBytesPerCircuit:
 		return fmt.Errorf("--circuit-bytes %s: 64KiB to 1TiB is wanted, or none", &l.CircuitBytes)
-	case l.CircuitTime != 0 && (l.CircuitTime < minCircuitTime || l.CircuitTime > maxCircuitTime):
+	case l.CircuitTime != 0 && (l.CircuitTime < units.Time(api.MinTimePerCircuit) || l.CircuitTime > maxCircuitTime):
 		return fmt.Errorf("--circuit-time %s: 10s to 720h is wanted, or none", &l.CircuitTime)
 	}
 	return nil
